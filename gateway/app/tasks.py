@@ -11,7 +11,10 @@ _running: set[asyncio.Task[Any]] = set()
 
 
 def spawn(
-    coroutine: Coroutine[Any, Any, Any], *, name: str, on_failure: Callable[[BaseException], None] | None = None
+    coroutine: Coroutine[Any, Any, Any],
+    *,
+    name: str,
+    on_failure: Callable[[BaseException], None] | None = None,
 ) -> asyncio.Task[Any]:
     """Run *coroutine* as a task that is kept alive and whose failure is logged by exception type.
 
