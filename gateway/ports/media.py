@@ -237,6 +237,14 @@ class DigitEnded(MediaEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class PlayStarted(MediaEvent):
+    """The first frame of a prompt was handed to the caller's stream."""
+
+    leg: str
+    play: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlayFinished(MediaEvent):
     """A prompt ended. *played_ms*: audio really handed to the caller's stream; *length_ms*: of the whole file."""
 
@@ -326,7 +334,7 @@ _KINDS: Mapping[str, type[Any]] = {
     for kind in (
         *(Answer, Reject, Play, StopPlay, Dial, Bridge, HangUp, SendDtmf),
         *(RecordOpen, RecordPause, RecordResume, RecordClose),
-        *(Incoming, LegRinging, LegAnswered, LegHeld, LegEnded, Digit, DigitEnded, PlayFinished),
+        *(Incoming, LegRinging, LegAnswered, LegHeld, LegEnded, Digit, DigitEnded, PlayStarted, PlayFinished),
         *(RecorderObserved, RecorderClosed, WorkerLost),
     )
 }

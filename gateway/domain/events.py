@@ -1,0 +1,174 @@
+"""What happened to a call: past tense, frozen, time as data.
+
+`at_ns` is CLOCK_MONOTONIC in nanoseconds. Legs are named by their part in the call ("caller", "agent").
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of everything a call can be told."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallArrived(Event):
+    """A call waits to be answered. *facts* and *personal* go into its first evidence entry as they are."""
+
+    facts: Mapping[str, object] = field(default_factory=dict)
+    personal: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegRang(Event):
+    """A dialled leg rings."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegAnswered(Event):
+    """The leg is up and its audio flows."""
+
+    leg: str
+    codec: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegHeld(Event):
+    """The leg's own end put it on hold, or took it back."""
+
+    leg: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegEnded(Event):
+    """The leg is gone; *code* is the SIP status that ended it, *by* who did."""
+
+    leg: str
+    code: int = 200
+    by: str = "remote"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptStarted(Event):
+    """The first frame of a prompt was handed to the leg."""
+
+    play: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptFinished(Event):
+    """A prompt ended after *played_ms* of its *length_ms*; *completed*: it was not cut short."""
+
+    play: str
+    played_ms: int
+    length_ms: int
+    completed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitPressed(Event):
+    """One press of one key on *leg*. The digit itself is an answer, not a personal number, while asking."""
+
+    leg: str
+    value: str = field(repr=False)
+    transport: str = "rfc4733"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired(Event):
+    """A timer the call started (`StartTimer`) ran out."""
+
+    timer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceDurable(Event):
+    """The entry with this token is on the disk."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceFailed(Event):
+    """The entry with this token did not become durable."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderObserved(Event):
+    """The recorder was seen in *state* ("on" or "paused") from *at_frame* on; *how* it was seen."""
+
+    recording: str
+    state: str
+    at_frame: int = 0
+    cause: str = ""
+    how: str = "heard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderClosed(Event):
+    """The recording is final. *facts* describe the file; *failed* names what went wrong, or is empty."""
+
+    recording: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRequested(Event):
+    """*actor* wants a hold for *reason*. *request* is echoed in `Reply`; empty: nobody waits for one."""
+
+    reason: str
+    actor: str
+    request: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRequested(Event):
+    """*actor* gives up the hold for *reason*; other holds stay."""
+
+    reason: str
+    actor: str
+    request: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawRequested(Event):
+    """A party takes his consent back, by himself (*actor* is the party) or through somebody asked to do it."""
+
+    party: str
+    actor: str
+    request: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconsentRequested(Event):
+    """A party is to be asked (again) in the middle of the call."""
+
+    party: str
+    actor: str
+    request: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HangUpRequested(Event):
+    """The gateway itself ends the call (shutdown)."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskStarted(Event):
+    """Internal to the aggregate: the dialogue with one party begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyLeft(Event):
+    """Internal to the aggregate: the party's leg is gone."""
