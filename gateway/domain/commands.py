@@ -75,6 +75,14 @@ class BridgeLegs(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class RelayDigits(Command):
+    """Send digits that belong to no code of ours on to a leg's far end. They may be anything: never log them."""
+
+    leg: str
+    digits: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class HangUpLeg(Command):
     """End a leg; *code* is used where a final SIP response is due."""
 

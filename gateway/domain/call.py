@@ -1,0 +1,591 @@
+"""The call: legs, parties, holds and the recorder, coupled to a fixed point after every event.
+
+`handle` takes one event and returns the commands it leads to. It decides; it performs nothing. Commands that record
+less stand first in the answer, so nothing can delay them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from gateway.domain import commands as do
+from gateway.domain import events as ev
+from gateway.domain.codes import match_code
+from gateway.domain.commands import Command
+from gateway.domain.consent import COVERED, UNCOVERED, Consent, State, Verdict, digit_entry, step
+from gateway.domain.recording import AWAITED, LIVE, Act, Hold, Recorder, RecorderState, Stage, desired_state
+from gateway.domain.rules import FailMode, PauseLimitAction, Rules
+
+CALLER = "caller"
+AGENT = "agent"
+AGENT_KEY = "agent_key"
+NOTES_CAP = 20
+"""At most this many uncounted key presses of one call are written down: a caller must not fill the log by typing."""
+
+
+class Phase(StrEnum):
+    """How far the call has come."""
+
+    ARRIVED = "arrived"
+    ASKING = "asking"
+    TELLING = "telling"
+    DIALLING = "dialling"
+    TALKING = "talking"
+    ENDING = "ending"
+    OVER = "over"
+
+
+PHASES: Mapping[Phase, tuple[Phase, ...]] = {
+    Phase.ARRIVED: (Phase.ASKING, Phase.DIALLING, Phase.ENDING),
+    Phase.ASKING: (Phase.TELLING, Phase.ENDING),
+    Phase.TELLING: (Phase.DIALLING, Phase.ENDING),
+    Phase.DIALLING: (Phase.TALKING, Phase.ENDING),
+    Phase.TALKING: (Phase.ENDING,),
+    Phase.ENDING: (Phase.OVER,),
+    Phase.OVER: (),
+}
+"""Which phase may follow which; anything else is a bug in this file and raises."""
+
+
+@dataclass(slots=True)
+class Leg:
+    """One leg of the call as far as the core cares."""
+
+    up: bool = False
+    gone: bool = False
+    held: bool = False
+    pending: str = ""
+
+
+class IllegalPhase(RuntimeError):
+    """A phase was to follow one that it cannot follow. Nothing was changed."""
+
+
+class Call:
+    """One call's whole truth. Deterministic: the same events give the same commands."""
+
+    def __init__(self, call_id: str, rules: Rules) -> None:
+        self.call_id = call_id
+        self.rules = rules
+        self.phase = Phase.ARRIVED
+        self.parties: dict[str, Consent] = {CALLER: Consent(CALLER)}
+        self.legs: dict[str, Leg] = {CALLER: Leg()}
+        self.holds: dict[str, Hold] = {}
+        self.recorder = Recorder()
+        self.provable = True
+        self.cause = ""
+        self._waiting: set[int] = set()
+        self._tokens = 0
+        self._lost = 0
+        self._notes = 0
+        self._notices = 0
+        self._verdict_token = 0
+        self._end_token = 0
+        self._why = ""
+        self._telling = ""
+        self._out: list[Command] = []
+        self._now = 0
+
+    # --- what others may read ---------------------------------------------------------------------------------------
+
+    @property
+    def verdict(self) -> Verdict:
+        """The caller's verdict."""
+        return self.parties[CALLER].verdict
+
+    @property
+    def desired(self) -> RecorderState:
+        """What the recorder should be. Before the parties talk, and when evidence was lost: off."""
+        if self.phase is not Phase.TALKING or not self.provable:
+            return RecorderState.OFF
+        present = [party for name, party in self.parties.items() if self.legs[name].up]
+        return desired_state([party.verdict for party in present], self.holds.values())
+
+    @property
+    def recording(self) -> str:
+        """The id of the newest recording (not necessarily open)."""
+        return f"{self.call_id}-{self.recorder.ordinal}"
+
+    @property
+    def evidence_is_durable(self) -> bool:
+        """Every entry asked for so far is on the disk."""
+        return not self._waiting and self.provable
+
+    # --- the machine ------------------------------------------------------------------------------------------------
+
+    def handle(self, event: ev.Event) -> list[Command]:
+        """Take *event* in and return what is to be done, less-recording commands first. Total over all events."""
+        self._out = []
+        self._now = event.at_ns
+        if self.phase is not Phase.OVER:
+            _HANDLERS[type(event)](self, event)
+            self._settle()
+        less = [c for c in self._out if isinstance(c, do.PauseRecorder | do.CloseRecorder)]
+        return less + [c for c in self._out if c not in less]
+
+    def _settle(self) -> None:
+        """Couple consent, holds, recorder and phase until nothing moves any more."""
+        while self._reconcile_recorder() or self._let_waiting_act() or self._finish():
+            pass
+
+    def _reconcile_recorder(self) -> bool:
+        before = self.recorder
+        self.recorder, act = before.reconcile(self.desired)
+        self._act(act)
+        return self.recorder != before
+
+    def _let_waiting_act(self) -> bool:
+        if not self.evidence_is_durable:
+            return False
+        before = self.recorder
+        self.recorder, act = before.durable()
+        self._act(act)
+        return self.recorder != before
+
+    def _act(self, act: Act) -> None:
+        if act is Act.NOTHING:
+            return
+        cause = self._why or "policy"
+        if act is Act.OPEN:
+            self._emit(do.OpenRecorder(self.recording, self._verdict_token, cause))
+        elif act is Act.RESUME:
+            self._emit(do.ResumeRecorder(self.recording, self._verdict_token, cause))
+        elif act is Act.PAUSE:
+            self._emit(do.PauseRecorder(self.recording, cause))
+        elif act is Act.CLOSE:
+            purge = self.rules.purge_on_withdrawal and self.verdict is Verdict.WITHDRAWN
+            self._emit(do.CloseRecorder(self.recording, cause, purge))
+        command = {Act.LOG_OPEN: "open", Act.LOG_RESUME: "resume", Act.PAUSE: "pause", Act.CLOSE: "close"}.get(act)
+        if command is not None:
+            self._log("recorder.command", recording=self.recording, command=command, cause=cause)
+        if self.recorder.stage in AWAITED:
+            self._emit(do.StartTimer(self._observe_timer, self.rules.observe_timeout_ms))
+
+    @property
+    def _observe_timer(self) -> str:
+        return f"observe:{self.recording}"
+
+    def _finish(self) -> bool:
+        """When everything is gone and written down: the last entry, then the end."""
+        if self.phase is not Phase.ENDING or self._waiting:
+            return False
+        if self.recorder.stage in LIVE or self.recorder.stage is Stage.CLOSING:
+            return False
+        if not all(leg.gone for leg in self.legs.values()):
+            return False
+        if not self._end_token:
+            entries = self._tokens - self._lost + 1
+            self._end_token = self._log("call.ended", cause=self.cause, entries=entries)
+            return True
+        self._go(Phase.OVER)
+        self._emit(do.CallOver(self.cause))
+        return True
+
+    # --- small helpers ----------------------------------------------------------------------------------------------
+
+    def _emit(self, command: Command) -> None:
+        self._out.append(command)
+
+    def _go(self, phase: Phase) -> None:
+        if phase not in PHASES[self.phase]:
+            raise IllegalPhase(f"{phase} cannot follow {self.phase}")
+        self.phase = phase
+
+    def _log(self, kind: str, personal: Mapping[str, str] | None = None, /, **facts: object) -> int:
+        return self._append(do.AppendEvidence(kind, facts, 0, dict(personal or {})))
+
+    def _append(self, entry: do.AppendEvidence) -> int:
+        self._tokens += 1
+        self._waiting.add(self._tokens)
+        self._emit(replace(entry, token=self._tokens))
+        return self._tokens
+
+    def _reply(self, request: str, accepted: bool, code: str) -> None:
+        if request:
+            self._emit(do.Reply(request, accepted, code))
+
+    def _notice(self, leg: str, prompt: str) -> str:
+        """Play a short notice to a leg that is up; nobody waits for it but the phase that asked for it."""
+        self._notices += 1
+        play = f"{leg}:notice:{self._notices}"
+        if self.legs[leg].up:
+            self._emit(do.PlayPrompt(leg, prompt, play))
+        return play
+
+    def _end(self, cause: str) -> None:
+        """Begin to end the call: hang up every leg that is not gone."""
+        if self.phase in (Phase.ENDING, Phase.OVER):
+            return
+        self._go(Phase.ENDING)
+        self.cause = self._why = cause
+        for name, leg in self.legs.items():
+            if not leg.gone:
+                self._emit(do.HangUpLeg(name))
+
+    # --- consent ----------------------------------------------------------------------------------------------------
+
+    def _step(self, party: str, event: ev.Event) -> None:
+        """Let one party's machine take *event*; write its change of verdict down and let the call follow it."""
+        before = self.parties[party]
+        after, wanted = step(before, event, self.rules)
+        self.parties[party] = after
+        for command in wanted:
+            if isinstance(command, do.AppendEvidence):
+                self._append_capped(command)
+            else:
+                self._emit(command)
+        if after.verdict is not before.verdict:
+            self._verdict_changed(party, event)
+
+    def _append_capped(self, entry: do.AppendEvidence) -> None:
+        if entry.kind == "answer.digit" and not entry.facts["counted"]:
+            self._notes += 1
+            if self._notes > NOTES_CAP:
+                return
+        self._append(entry)
+
+    def _verdict_changed(self, party: str, event: ev.Event) -> None:
+        verdict = self.parties[party].verdict
+        if verdict is Verdict.PENDING:
+            return
+        self._why = f"{party} {verdict}"
+        self._log_verdict(party)
+        if isinstance(event, ev.PartyLeft):
+            return
+        refused_call = verdict not in COVERED and self.rules.fail_mode is FailMode.REFUSE_CALL
+        prompt = {Verdict.GRANTED: "granted", Verdict.WITHDRAWN: "withdrawn"}.get(verdict, "refused")
+        if self.phase is Phase.ASKING:
+            self._go(Phase.TELLING)
+        if self.phase is Phase.TELLING:
+            self._telling = self._notice(party, prompt)
+        elif self.phase is Phase.DIALLING and refused_call:
+            self._end("recording refused")
+        elif self.phase is Phase.TALKING:
+            self._notice(party, prompt)
+            if refused_call:
+                self._end("recording refused")
+
+    def _log_verdict(self, party: str) -> None:
+        consent = self.parties[party]
+        basis = self.rules.agent_basis if party == AGENT else self.rules.basis
+        granted = consent.verdict in COVERED
+        self._verdict_token = self._log(
+            "verdict",
+            party=party,
+            verdict=str(consent.verdict),
+            basis=str(basis),
+            purposes=dict.fromkeys(self.rules.purposes, granted),
+        )
+
+    def _told(self) -> None:
+        """The caller heard what was decided: go on."""
+        if self.verdict not in COVERED and self.rules.fail_mode is FailMode.REFUSE_CALL:
+            self._end("recording refused")
+        else:
+            self._dial()
+
+    def _dial(self) -> None:
+        self._go(Phase.DIALLING)
+        self.legs[AGENT] = Leg()
+        self.parties[AGENT] = Consent(AGENT, state=State.NOT_REQUIRED)
+        self._emit(do.ConnectAgent(AGENT, recorded=self.verdict in COVERED))
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def _call_arrived(self, event: ev.CallArrived) -> None:
+        self._log("call.arrived", event.personal, **event.facts)
+        self._emit(do.AnswerCall(CALLER))
+
+    def _leg_rang(self, event: ev.LegRang) -> None:
+        """Ringing is not a conversation: nothing follows from it."""
+
+    def _leg_answered(self, event: ev.LegAnswered) -> None:
+        leg = self.legs.get(event.leg)
+        if leg is None or leg.up or leg.gone or self.phase is Phase.ENDING:
+            return
+        leg.up = True
+        self._log("leg.answered", leg=event.leg, codec=event.codec)
+        if event.leg == AGENT:
+            self._begin_conversation()
+        elif self.rules.ask:
+            self._go(Phase.ASKING)
+            self._step(CALLER, ev.AskStarted(at_ns=event.at_ns))
+        else:
+            self.parties[CALLER] = Consent(CALLER, state=State.NOT_REQUIRED)
+            self._log_verdict(CALLER)
+            self._dial()
+
+    def _begin_conversation(self) -> None:
+        self._log_verdict(AGENT)
+        self.parties[CALLER] = replace(self.parties[CALLER], in_conversation=True)
+        self._why = "conversation began"
+        self._go(Phase.TALKING)
+        self._emit(do.BridgeLegs(CALLER, AGENT))
+
+    def _leg_held(self, event: ev.LegHeld) -> None:
+        leg = self.legs.get(event.leg)
+        if leg is None or leg.held == event.held:
+            return
+        leg.held = event.held
+        self._log("leg.held", leg=event.leg, held=event.held)
+
+    def _leg_ended(self, event: ev.LegEnded) -> None:
+        leg = self.legs.get(event.leg)
+        if leg is None or leg.gone:
+            return
+        leg.up, leg.gone = False, True
+        self._log("leg.ended", leg=event.leg, code=event.code, by=event.by)
+        if event.leg in self.parties:
+            self._step(event.leg, ev.PartyLeft(at_ns=event.at_ns))
+        if event.leg == AGENT and self.phase is Phase.DIALLING:
+            self._end(_DIAL_FAILURES.get(event.code, "agent unreachable"))
+        else:
+            self._end(f"{event.leg} hung up" if event.by == "remote" else f"{event.leg} {event.by}")
+
+    def _prompt(self, event: ev.PromptStarted | ev.PromptFinished) -> None:
+        for party in self.parties:
+            self._step(party, event)
+        if isinstance(event, ev.PromptFinished) and self.phase is Phase.TELLING and event.play == self._telling:
+            self._told()
+
+    def _digit(self, event: ev.DigitPressed) -> None:
+        leg = self.legs.get(event.leg)
+        if leg is None or not leg.up:
+            return
+        codes = self._codes(event.leg)
+        matched = match_code(leg.pending, event.value, codes)
+        leg.pending = matched.pending
+        self._emit(do.StopTimer(f"code:{event.leg}"))
+        if matched.pending:
+            self._emit(do.StartTimer(f"code:{event.leg}", self.rules.code_gap_ms))
+        if matched.passed:
+            self._ordinary_digits(event, matched.passed)
+        if matched.code:
+            codes[matched.code](event)
+
+    def _codes(self, leg: str) -> dict[str, Callable[[ev.DigitPressed], None]]:
+        """The in-call codes of a leg: a party's codes work on his own leg only."""
+        if leg == AGENT:
+            return {self.rules.pause_code: self._agent_pauses, self.rules.resume_code: self._agent_resumes}
+        return {self.rules.withdraw_code: self._caller_withdraws, self.rules.reconsent_code: self._caller_consents_anew}
+
+    def _agent_pauses(self, event: ev.DigitPressed) -> None:
+        self._pause(ev.PauseRequested(at_ns=event.at_ns, reason=AGENT_KEY, actor=AGENT))
+
+    def _agent_resumes(self, event: ev.DigitPressed) -> None:
+        self._resume(ev.ResumeRequested(at_ns=event.at_ns, reason=AGENT_KEY, actor=AGENT))
+
+    def _caller_withdraws(self, event: ev.DigitPressed) -> None:
+        self._append(digit_entry(replace(event, value=self.rules.withdraw_code), True, "withdrawal"))
+        self._withdraw(ev.WithdrawRequested(at_ns=event.at_ns, party=CALLER, actor=CALLER))
+
+    def _caller_consents_anew(self, event: ev.DigitPressed) -> None:
+        self._append(digit_entry(replace(event, value=self.rules.reconsent_code), True, "wants to be asked again"))
+        self._reconsent(ev.ReconsentRequested(at_ns=event.at_ns, party=CALLER, actor=CALLER))
+
+    def _ordinary_digits(self, event: ev.DigitPressed, digits: str) -> None:
+        """Digits outside every code: the caller's answer, a wrong leg's attempt at one, or the parties' own affair."""
+        asked = self.verdict is Verdict.PENDING and self.phase in (Phase.ASKING, Phase.TALKING)
+        if event.leg == CALLER and (asked or event.value in self.rules.accept_keys | self.rules.refuse_keys):
+            self._step(CALLER, event)
+        elif event.leg != CALLER and asked:
+            self._append_capped(digit_entry(event, False, "key of the wrong leg"))
+        if self.phase is Phase.TALKING and not asked:
+            self._emit(do.RelayDigits(AGENT if event.leg == CALLER else CALLER, digits))
+
+    def _timer(self, event: ev.TimerFired) -> None:
+        kind, _, rest = event.timer.partition(":")
+        if kind == "answer":
+            for party in self.parties:
+                self._step(party, event)
+        elif kind == "code" and rest in self.legs:
+            leg = self.legs[rest]
+            digits, leg.pending = leg.pending, ""
+            if digits and self.phase is Phase.TALKING and self.verdict is not Verdict.PENDING:
+                self._emit(do.RelayDigits(AGENT if rest == CALLER else CALLER, digits))
+        elif kind == "hold" and rest in self.holds:
+            self._hold_expired(rest)
+        elif kind == "reminder" and rest in self.holds:
+            self._remind(rest)
+        elif event.timer == self._observe_timer:
+            self._not_observed()
+
+    def _evidence_durable(self, event: ev.EvidenceDurable) -> None:
+        self._waiting.discard(event.token)
+
+    def _evidence_failed(self, event: ev.EvidenceFailed) -> None:
+        """Evidence was lost: this call is not recorded any more, whatever else happens."""
+        if event.token not in self._waiting:
+            return
+        self._waiting.discard(event.token)
+        self._lost += 1
+        if event.token == self._end_token or not self.provable:
+            return
+        self.provable = False
+        self._why = "evidence unavailable"
+        self._emit(do.RaiseAlarm("evidence_unavailable"))
+        if self.rules.fail_mode is FailMode.REFUSE_CALL:
+            self._end("evidence unavailable")
+
+    # --- recorder ---------------------------------------------------------------------------------------------------
+
+    def _recorder_observed(self, event: ev.RecorderObserved) -> None:
+        if event.recording != self.recording or self.recorder.stage not in LIVE | {Stage.CLOSING}:
+            self._log("recorder.unexpected", recording=event.recording, state=event.state)
+            self._emit(do.RaiseAlarm("recorder_unexpected"))
+            self._emit(do.CloseRecorder(event.recording, "nobody opened it"))
+            return
+        stage = self.recorder.stage
+        self.recorder, contradiction = self.recorder.observe(RecorderState(event.state))
+        self._log(
+            "recorder.observed",
+            recording=event.recording,
+            state=event.state,
+            at_frame=event.at_frame,
+            cause=event.cause,
+            how=event.how,
+        )
+        if contradiction:
+            self._escalate("recorder_contradicts")
+        elif self.recorder.stage is not stage:
+            self._emit(do.StopTimer(self._observe_timer))
+            if self.recorder.stage is Stage.PAUSED:
+                self._notice(AGENT, "paused")
+            elif stage is Stage.RESUMING:
+                self._notice(AGENT, "resumed")
+
+    def _escalate(self, alarm: str) -> None:
+        """What was commanded was not seen: stop the recorder, and tell."""
+        self._emit(do.RaiseAlarm(alarm))
+        self._emit(do.CloseRecorder(self.recording, alarm))
+        self._log("recorder.command", recording=self.recording, command="close", cause=alarm)
+        self.recorder = replace(self.recorder, stage=Stage.CLOSING)
+        self._emit(do.StartTimer(self._observe_timer, self.rules.observe_timeout_ms))
+
+    def _not_observed(self) -> None:
+        if self.recorder.stage is Stage.CLOSING:
+            self._log("recording.closed", recording=self.recording, failed="the end was never observed")
+            self._emit(do.RaiseAlarm("recorder_unclosed"))
+            self._recorder_is_closed("the end was never observed")
+        elif self.recorder.stage in AWAITED:
+            self._escalate("recorder_unobserved")
+
+    def _recorder_closed(self, event: ev.RecorderClosed) -> None:
+        if event.recording != self.recording or self.recorder.stage not in LIVE | {Stage.CLOSING}:
+            return
+        self._emit(do.StopTimer(self._observe_timer))
+        self._log("recording.closed", recording=event.recording, failed=event.failed, **event.facts)
+        if event.failed or self.recorder.stage is not Stage.CLOSING:
+            self._emit(do.RaiseAlarm("recording_failed"))
+        self._recorder_is_closed(event.failed or ("" if self.recorder.stage is Stage.CLOSING else "closed by itself"))
+
+    def _recorder_is_closed(self, failed: str) -> None:
+        self.recorder = self.recorder.closed(failed=bool(failed))
+        if failed and self.rules.fail_mode is FailMode.REFUSE_CALL:
+            self._end("recording failed")
+
+    # --- holds and requests -----------------------------------------------------------------------------------------
+
+    def _pause(self, event: ev.PauseRequested) -> None:
+        if self._cannot_record():
+            self._reply(event.request, False, "not_recording")
+        elif event.reason in self.holds:
+            self._reply(event.request, True, "already_paused")
+        else:
+            limit = self.rules.pause_limit_ms
+            self.holds[event.reason] = Hold(
+                event.reason, event.actor, event.at_ns, event.at_ns + limit * 1_000_000 if limit else None
+            )
+            self._why = event.reason
+            self._log("hold.set", reason=event.reason, actor=event.actor, expires_in_ms=limit)
+            if limit:
+                self._emit(do.StartTimer(f"hold:{event.reason}", limit))
+                early = max(limit - self.rules.pause_reminder_ms, limit // 2)
+                self._emit(do.StartTimer(f"reminder:{event.reason}", early))
+            self._reply(event.request, True, "paused")
+
+    def _cannot_record(self) -> bool:
+        """No pause can be meaningful: the answer is known and it is no, or the call is at its end."""
+        decided_no = self.verdict not in COVERED and self.verdict is not Verdict.PENDING
+        ended = self.phase in (Phase.ENDING, Phase.OVER)
+        return decided_no or ended or not self.provable or self.recorder.stage is Stage.FAILED
+
+    def _resume(self, event: ev.ResumeRequested) -> None:
+        if self._cannot_record():
+            self._reply(event.request, False, "not_allowed")
+        elif event.reason not in self.holds:
+            self._reply(event.request, True, "not_paused")
+        else:
+            self._clear_hold(event.reason, event.actor)
+            self._reply(event.request, True, "resumed" if not self.holds else "still_paused")
+
+    def _clear_hold(self, reason: str, actor: str) -> None:
+        del self.holds[reason]
+        self._why = f"{reason} cleared"
+        self._log("hold.cleared", reason=reason, actor=actor)
+        self._emit(do.StopTimer(f"hold:{reason}"))
+        self._emit(do.StopTimer(f"reminder:{reason}"))
+
+    def _hold_expired(self, reason: str) -> None:
+        self._emit(do.RaiseAlarm("pause_limit"))
+        if self.rules.pause_limit_action is PauseLimitAction.RESUME:
+            self._clear_hold(reason, "pause limit")
+        else:
+            self._log("hold.overdue", reason=reason)
+            self._remind(reason)
+
+    def _remind(self, reason: str) -> None:
+        if AGENT in self.legs:
+            self._notice(AGENT, "reminder")
+        if self.rules.pause_limit_action is PauseLimitAction.STAY_PAUSED:
+            self._emit(do.StartTimer(f"reminder:{reason}", max(self.rules.pause_reminder_ms, 5_000)))
+
+    def _withdraw(self, event: ev.WithdrawRequested) -> None:
+        consent = self.parties.get(event.party)
+        if consent is None or consent.state is State.NOT_ASKED or self.phase is Phase.ENDING:
+            self._reply(event.request, False, "not_asked")
+        elif consent.state in UNCOVERED:
+            self._reply(event.request, True, "already_not_recorded")
+        else:
+            self._step(event.party, event)
+            done = self.parties[event.party].state is State.WITHDRAWN
+            self._reply(event.request, done, "withdrawn" if done else "withdrawal_not_offered")
+
+    def _reconsent(self, event: ev.ReconsentRequested) -> None:
+        consent = self.parties.get(event.party)
+        if consent is None or self.phase is not Phase.TALKING or event.party != CALLER:
+            self._reply(event.request, False, "not_connected")
+        elif consent.state not in UNCOVERED:
+            self._reply(event.request, False, "nothing_to_ask")
+        else:
+            self._log("ask.again", party=event.party, actor=event.actor)
+            self._step(event.party, event)
+            self._reply(event.request, True, "asking")
+
+    def _hang_up(self, event: ev.HangUpRequested) -> None:
+        self._end(event.cause)
+
+
+_DIAL_FAILURES = {486: "agent busy", 600: "agent busy", 603: "agent declined", 408: "agent did not answer"}
+_DIAL_FAILURES |= {480: "agent did not answer", 487: "agent did not answer"}
+
+_HANDLERS: Mapping[type[ev.Event], Callable[..., None]] = {
+    ev.CallArrived: Call._call_arrived,
+    ev.LegRang: Call._leg_rang,
+    ev.LegAnswered: Call._leg_answered,
+    ev.LegHeld: Call._leg_held,
+    ev.LegEnded: Call._leg_ended,
+    ev.PromptStarted: Call._prompt,
+    ev.PromptFinished: Call._prompt,
+    ev.DigitPressed: Call._digit,
+    ev.TimerFired: Call._timer,
+    ev.EvidenceDurable: Call._evidence_durable,
+    ev.EvidenceFailed: Call._evidence_failed,
+    ev.RecorderObserved: Call._recorder_observed,
+    ev.RecorderClosed: Call._recorder_closed,
+    ev.PauseRequested: Call._pause,
+    ev.ResumeRequested: Call._resume,
+    ev.WithdrawRequested: Call._withdraw,
+    ev.ReconsentRequested: Call._reconsent,
+    ev.HangUpRequested: Call._hang_up,
+}
