@@ -1,0 +1,25 @@
+"""What can be wrong with evidence. Every text is meant for a person and never quotes a personal value."""
+
+
+class EvidenceInvalid(ValueError):
+    """Base of everything that verification raises."""
+
+
+class EntryInvalid(EvidenceInvalid):
+    """An entry cannot be written, or is not what the log would have written."""
+
+
+class ProofInvalid(EvidenceInvalid):
+    """A Merkle proof does not tie together what it claims to."""
+
+
+class KeyInvalid(EvidenceInvalid):
+    """A verifier key line is malformed."""
+
+
+class CheckpointInvalid(EvidenceInvalid):
+    """A checkpoint is malformed, or not signed by the expected key."""
+
+
+class BundleInvalid(EvidenceInvalid):
+    """The bundle lies, is damaged, or is empty. The text says what, where and what it means."""
