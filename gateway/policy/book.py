@@ -1,0 +1,165 @@
+"""Reading policies and choosing the one a call lives by: the most protective of those that match."""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.domain.rules import FailMode, Rules
+from gateway.policy.errors import PolicyError, Problem
+from gateway.policy.lines import key_lines, line_of
+from gateway.policy.model import PolicyFile
+
+PromptMinimum = Callable[[str], int]
+"""Language -> milliseconds after which the asking sentence of that language has been heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One policy with the hash of the bytes it was read from."""
+
+    file: PolicyFile
+    sha256: str
+    source: str
+
+    def matches(self, called: str) -> bool:
+        """Whether the policy is for calls to *called*."""
+        patterns = self.file.match.called
+        return not patterns or any(_pattern(pattern).fullmatch(called) for pattern in patterns)
+
+
+def _pattern(pattern: str) -> re.Pattern[str]:
+    parts = {"*": ".*", "?": "."}
+    return re.compile("".join(parts.get(char) or re.escape(char) for char in pattern), re.DOTALL)
+
+
+def parse_policy(data: bytes, source: str) -> Policy:
+    """Read one policy. Raises `PolicyError` with file, line and remedy for everything that is wrong."""
+    try:
+        text = data.decode()
+        table = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise PolicyError([Problem(source, line, "not UTF-8: save the file as UTF-8")]) from None
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise PolicyError([Problem(source, line, f"not TOML: {str(error).partition(' (at')[0]}")]) from None
+    try:
+        file = PolicyFile.model_validate(table)
+    except ValidationError as invalid:
+        lines = key_lines(text)
+        problems = [
+            Problem(source, line_of(lines, tuple(error["loc"])), _explain(error["type"], error["loc"], error["msg"]))
+            for error in invalid.errors(include_input=False, include_url=False)
+        ]
+        raise PolicyError(sorted(problems, key=lambda problem: problem.line)) from None
+    return Policy(file, hashlib.sha256(data).hexdigest(), source)
+
+
+def _explain(kind: str, path: tuple[int | str, ...], message: str) -> str:
+    name = ".".join(str(part) for part in path)
+    if kind == "extra_forbidden":
+        return f"{name}: unknown key; did you mean one of: {', '.join(_siblings(path))}?"
+    if kind == "missing":
+        return f"{name}: this key is required"
+    return f"{name}: {message}" if name else message.removeprefix("Value error, ")
+
+
+def _siblings(path: tuple[int | str, ...]) -> list[str]:
+    model: Any = PolicyFile
+    for part in path[:-1]:
+        annotation = PolicyFile.model_fields[str(part)].annotation if str(part) in PolicyFile.model_fields else None
+        if annotation is None:
+            return sorted(PolicyFile.model_fields)
+        model = annotation
+    return sorted(getattr(model, "model_fields", PolicyFile.model_fields))
+
+
+def warnings(policy: Policy) -> list[Problem]:
+    """What is allowed but deserves a second look."""
+    file, found = policy.file, []
+    if file.asks and file.fail_mode is FailMode.REFUSE_CALL:
+        found.append(
+            "consent is asked but refusal ends the call: consent is not freely given then (EDPB 05/2020); "
+            'use fail_mode = "connect_unrecorded" or another basis'
+        )
+    if file.ask.minimum_heard_ms == 0 and file.asks:
+        found.append("minimum_heard_ms = 0 lets a key count before the question was heard: leave it out instead")
+    if file.pause.limit_ms == 0:
+        found.append("pause.limit_ms = 0 lets a forgotten pause last to the end of the call")
+    if file.recording.paused_fill == "gap":
+        found.append('paused_fill = "gap" makes the file shorter than the call: the timeline has the markers')
+    return [Problem(policy.source, 0, message, "warning") for message in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The policy for one call and why."""
+
+    policy: Policy
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """All policies in force; at least one matches every call."""
+
+    policies: tuple[Policy, ...]
+
+    def choose(self, called: str) -> Choice:
+        """Return the most protective matching policy: one that asks before one that does not, then one that connects
+        unrecorded before one that refuses the call; a named match is preferred to a general one only among equals."""
+        matching = [policy for policy in self.policies if policy.matches(called)]
+        if not matching:
+            raise LookupError("no policy matches the call, and there is none without [match]")
+        chosen = min(matching, key=_protection)
+        reasons = [f"{len(matching)} of {len(self.policies)} policies match the called number"]
+        if len(matching) > 1:
+            reasons.append(f'the most protective of them is "{chosen.file.name}"')
+        basis = f'basis "{chosen.file.basis}"'
+        reasons.append(
+            f"{basis}: the caller is asked before anything is recorded"
+            if chosen.file.asks
+            else f"{basis}: nobody is asked; justification: {chosen.file.justification}"
+        )
+        reasons.append(
+            "a call that may not be recorded is refused"
+            if chosen.file.fail_mode is FailMode.REFUSE_CALL
+            else "a call that may not be recorded is connected unrecorded"
+        )
+        return Choice(chosen, tuple(reasons))
+
+    def rules(self, called: str, prompt_minimum: PromptMinimum) -> tuple[Rules, tuple[str, ...]]:
+        """Return the rules for a call to *called*, and the reasons."""
+        choice = self.choose(called)
+        file = choice.policy.file
+        return file.rules(choice.policy.sha256, prompt_minimum(file.language)), choice.reasons
+
+
+def _protection(policy: Policy) -> tuple[bool, bool, bool, str]:
+    file = policy.file
+    return (not file.asks, file.fail_mode is FailMode.REFUSE_CALL, not file.match.called, file.name)
+
+
+def make_book(policies: Iterable[Policy]) -> Book:
+    """Put policies together. Raises `PolicyError` for two of one name, or when a call could match none."""
+    book = tuple(policies)
+    by_name: dict[str, list[Policy]] = {}
+    for policy in book:
+        by_name.setdefault(policy.file.name, []).append(policy)
+    problems = [
+        Problem(same[1].source, 0, f'policy "{name}" is defined in {same[0].source} already: choose another name')
+        for name, same in by_name.items()
+        if len(same) > 1
+    ]
+    if not any(not policy.file.match.called for policy in book):
+        source = book[0].source if book else "policy.d"
+        problems.append(Problem(source, 0, "no policy is without [match]: add one that covers every other call"))
+    if problems:
+        raise PolicyError(problems)
+    return Book(book)

@@ -1,0 +1,154 @@
+"""A policy as it is written: TOML tables checked by pydantic, every unknown key refused.
+
+Times are whole milliseconds. Defaults are the most protective that still lets a call through.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from gateway.domain.rules import Basis, FailMode, PauseLimitAction, Rules
+
+DIGITS = "0123456789*#ABCD"
+Key = Annotated[str, StringConstraints(pattern=r"^[0-9*#A-D]$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[0-9*#A-D]{2,8}$")]
+Purpose = Literal["recording", "transcription", "analysis", "sharing"]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Match(_Table):
+    """Which calls the policy is for: patterns with `*` and `?` on the called number. An empty list is every call."""
+
+    called: tuple[str, ...] = Field(default=(), strict=False)
+
+
+class Ask(_Table):
+    """The question: keys, attempts, times."""
+
+    accept_keys: tuple[Key, ...] = Field(default=("1",), min_length=1, strict=False)
+    refuse_keys: tuple[Key, ...] = Field(default=("2",), min_length=1, strict=False)
+    repeat_keys: tuple[Key, ...] = Field(default=("3",), strict=False)
+    attempts: int = Field(default=2, ge=1, le=9)
+    repeats: int = Field(default=3, ge=0, le=9)
+    answer_timeout_ms: int = Field(default=6_000, ge=500, le=60_000)
+    minimum_heard_ms: int | None = Field(default=None, ge=0, le=60_000)
+    """Keys pressed before so much of the prompt was heard do not count. Unset: where the prompt's manifest says the
+    asking sentence ends."""
+
+
+class Codes(_Table):
+    """Keys that work in the middle of the call."""
+
+    withdraw: Code = "*9"
+    reconsent: Code = "*1"
+    pause: Code = "*71"
+    resume: Code = "*72"
+    gap_ms: int = Field(default=3_000, ge=500, le=10_000)
+
+
+class Pause(_Table):
+    """How long a pause may last, and how a forgotten one ends."""
+
+    limit_ms: int = Field(default=180_000, ge=0, le=3_600_000)
+    reminder_ms: int = Field(default=15_000, ge=1_000, le=600_000)
+    at_limit: PauseLimitAction = Field(default=PauseLimitAction.STAY_PAUSED, strict=False)
+
+
+class Recording(_Table):
+    """What the recorder does."""
+
+    look_behind_ms: int = Field(default=0, ge=0, le=5_000)
+    paused_fill: Literal["silence", "gap"] = "silence"
+    on_withdrawal: Literal["keep", "purge"] = "keep"
+
+
+class PolicyFile(_Table):
+    """One policy file."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    version: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    basis: Basis = Field(default=Basis.CONSENT, strict=False)
+    justification: str = ""
+    agent_basis: Basis = Field(default=Basis.CONTRACT, strict=False)
+    fail_mode: FailMode = Field(default=FailMode.CONNECT_UNRECORDED, strict=False)
+    language: Language = "en"
+    prompt: Literal["ask"] = "ask"
+    purposes: tuple[Purpose, ...] = Field(default=("recording",), min_length=1, strict=False)
+    ring_timeout_ms: int = Field(default=30_000, ge=1_000, le=300_000)
+    match: Match = Match()
+    ask: Ask = Ask()
+    codes: Codes = Codes()
+    pause: Pause = Pause()
+    recording: Recording = Recording()
+
+    @field_validator("justification")
+    @classmethod
+    def _short(cls, value: str) -> str:
+        if len(value) > 500:
+            raise ValueError("keep the justification under 500 characters and cite the document instead")
+        return value
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "PolicyFile":
+        keys = [*self.ask.accept_keys, *self.ask.refuse_keys, *self.ask.repeat_keys]
+        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        if doubled:
+            raise ValueError(
+                f"key {doubled[0]} has two meanings in [ask]: give accept, refuse and repeat keys of their own"
+            )
+        codes = [self.codes.withdraw, self.codes.reconsent, self.codes.pause, self.codes.resume]
+        for code in codes:
+            if code[0] in keys:
+                raise ValueError(
+                    f"code {code} begins with the answer key {code[0]}: begin codes with a key [ask] does not use"
+                )
+        for one in codes:
+            if any(one != other and other.startswith(one) for other in codes) or codes.count(one) > 1:
+                raise ValueError(f"code {one} is also the beginning of another code: it could never be told apart")
+        if self.basis is not Basis.CONSENT and not self.justification:
+            raise ValueError(
+                f'basis "{self.basis}" needs a justification: name the law, contract or assessment it rests on'
+            )
+        return self
+
+    @property
+    def asks(self) -> bool:
+        """Only consent is asked for."""
+        return self.basis is Basis.CONSENT
+
+    def rules(self, sha256: str, prompt_minimum_ms: int) -> Rules:
+        """Return what the core needs to know. *prompt_minimum_ms* stands in for an unset `minimum_heard_ms`."""
+        minimum = self.ask.minimum_heard_ms
+        return Rules(
+            basis=self.basis,
+            agent_basis=self.agent_basis,
+            ask=self.asks,
+            fail_mode=self.fail_mode,
+            purposes=self.purposes,
+            language=self.language,
+            accept_keys=frozenset(self.ask.accept_keys),
+            refuse_keys=frozenset(self.ask.refuse_keys),
+            repeat_keys=frozenset(self.ask.repeat_keys),
+            attempts=self.ask.attempts,
+            repeats=self.ask.repeats,
+            answer_timeout_ms=self.ask.answer_timeout_ms,
+            minimum_heard_ms=prompt_minimum_ms if minimum is None else minimum,
+            withdraw_code=self.codes.withdraw,
+            reconsent_code=self.codes.reconsent,
+            pause_code=self.codes.pause,
+            resume_code=self.codes.resume,
+            code_gap_ms=self.codes.gap_ms,
+            look_behind_ms=self.recording.look_behind_ms,
+            paused_fill=self.recording.paused_fill,
+            pause_limit_ms=self.pause.limit_ms,
+            pause_reminder_ms=self.pause.reminder_ms,
+            pause_limit_action=self.pause.at_limit,
+            purge_on_withdrawal=self.recording.on_withdrawal == "purge",
+            may_withdraw=self.basis in (Basis.CONSENT, Basis.LEGITIMATE_INTERESTS, Basis.PUBLIC_TASK),
+            ring_timeout_ms=self.ring_timeout_ms,
+            policy=(self.name, self.version, sha256),
+        )

@@ -1,0 +1,37 @@
+"""The spoken prompts, as the application sees them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+PROMPT_NAMES = ("ask", "ask_again", "granted", "refused", "withdrawn", "paused", "resumed", "reminder")
+"""Every prompt a language must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One audio file: WAV, int16 mono, 8 kHz. *sha256* (hex) is of the file; *minimum_heard_ms* is where the sentence
+    that asks has ended (0 for a prompt that asks nothing)."""
+
+    name: str
+    language: str
+    path: str
+    text: str
+    sha256: str
+    duration_ms: int
+    minimum_heard_ms: int = 0
+
+
+class PromptMissing(LookupError):
+    """There is no such prompt in that language."""
+
+
+class PromptLibrary(Protocol):
+    """All prompts, verified when they were loaded."""
+
+    def languages(self) -> tuple[str, ...]:
+        """The languages that have every prompt."""
+        ...
+
+    def prompt(self, language: str, name: str) -> Prompt:
+        """Return one prompt. Raises `PromptMissing`."""
+        ...
