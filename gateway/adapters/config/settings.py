@@ -1,0 +1,141 @@
+"""`gateway.toml`: where the gateway listens, whom it serves, where it keeps things. Environment variables
+`CONSENT_GATEWAY_<SECTION>__<KEY>` override the file."""
+
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+HostPort = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class SettingsError(ValueError):
+    """A configuration that cannot be used; the text names file, key and remedy."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sip(_Section):
+    """The SIP side. *calls*: how many back-to-back calls must fit at once; workers are started accordingly."""
+
+    bind: HostPort = "127.0.0.1:5070"
+    calls: int = Field(default=4, ge=1, le=2_000)
+    agent: str = "sip:{called}@127.0.0.1:5080"
+    allowed_sources: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    rtp_ports: tuple[int, int] = (40_000, 49_999)
+    invites_per_second: float = Field(default=100.0, gt=0)
+    media_timeout_s: int = Field(default=30, ge=2, le=3_600)
+
+    @field_validator("allowed_sources")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError('write networks such as "192.0.2.0/24" or "2001:db8::/32"') from None
+        return value
+
+    @field_validator("agent")
+    @classmethod
+    def _uri(cls, value: str) -> str:
+        if not re.fullmatch(r"sips?:[^\s@<>\"]+@[^\s@<>\"]+", value):
+            raise ValueError(
+                'write a SIP address such as "sip:{called}@pbx.example:5060"; {called} is the number dialled'
+            )
+        return value
+
+
+class Http(_Section):
+    """The HTTP side."""
+
+    bind: HostPort = "127.0.0.1:8090"
+
+
+class Storage(_Section):
+    """Where everything is kept."""
+
+    folder: Path = Path("var")
+
+
+class Evidence(_Section):
+    """The log's name in its checkpoints: one per gateway node, never reused."""
+
+    origin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9./_-]{1,100}$")] = "consent-gateway/local"
+
+
+class Policies(_Section):
+    """Where the policies are; without a folder the built-in default asks for consent in English."""
+
+    folder: Path | None = None
+
+
+class Prompts(_Section):
+    """Where the prompts are."""
+
+    folder: Path = ROOT / "ivr_prompts"
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="CONSENT_GATEWAY_", env_nested_delimiter="__"
+    )
+    sip: Sip = Sip()
+    http: Http = Http()
+    storage: Storage = Storage()
+    evidence: Evidence = Evidence()
+    policy: Policies = Policies()
+    prompts: Prompts = Prompts()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def _merge(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    for key, value in more.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        base[key] = _merge(base[key], value) if both else value
+    return base
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read *path* and `conf.d/*.toml` beside it, in order of names; None: defaults and environment only.
+
+    Raises `SettingsError`.
+    """
+    table: dict[str, Any] = {}
+    for file in [] if path is None else [path, *sorted((path.parent / "conf.d").glob("*.toml"))]:
+        try:
+            _merge(table, tomllib.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise SettingsError(
+                f"{file}: no such file; name one with --config or leave it out for the defaults"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{file}: not TOML: {error}") from None
+    try:
+        return Settings(**table)
+    except ValidationError as invalid:
+        where = str(path) if path is not None else "environment"
+        lines = [
+            f"{where}: {'.'.join(str(part) for part in error['loc'])}: {error['msg'].removeprefix('Value error, ')}"
+            for error in invalid.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("\n".join(lines)) from None

@@ -1,0 +1,45 @@
+"""What a call session works with, wired once by `gateway.bootstrap`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.domain.commands import Command
+from gateway.domain.events import Event
+from gateway.ports.clock import Clock, Identities
+from gateway.ports.evidence import EvidenceLog
+from gateway.ports.keys import KeyStore
+from gateway.ports.media import MediaServer
+from gateway.ports.policy import CallFacts, PolicyBook
+from gateway.ports.prompts import PromptLibrary
+from gateway.ports.registry import CallRegistry
+from gateway.ports.vault import RecordingVault
+
+Tap = Callable[[str, Event | Command, int], None]
+"""Sees every event and command of every call: (call id, event or command, CLOCK_MONOTONIC ns). Must not block."""
+
+Route = Callable[[CallFacts], str]
+"""Returns the SIP URI of the agent for a call."""
+
+
+@dataclass(slots=True)
+class Services:
+    """Ports and settings shared by all calls."""
+
+    media: MediaServer
+    evidence: EvidenceLog
+    registry: CallRegistry
+    keys: KeyStore
+    vault: RecordingVault
+    prompts: PromptLibrary
+    policy: PolicyBook
+    clock: Clock
+    identities: Identities
+    route: Route
+    recordings: Path
+    taps: list[Tap] = field(default_factory=list)
+
+    def tap(self, call_id: str, what: Event | Command, mono_ns: int) -> None:
+        """Show *what* to everybody who watches."""
+        for tap in self.taps:
+            tap(call_id, what, mono_ns)

@@ -1,0 +1,235 @@
+"""One call: one queue, one task. Media events and requests go in; the call decides; handlers act."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from gateway.app.services import Services
+from gateway.app.tasks import spawn
+from gateway.app.translate import LEG_EVENTS
+from gateway.domain import commands as do
+from gateway.domain import events as ev
+from gateway.domain.call import AGENT, CALLER, Call, Phase
+from gateway.domain.recording import RecorderState
+from gateway.ports import media
+from gateway.ports.evidence import Receipt
+from gateway.ports.policy import CallFacts, Decision
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class OpenRecording:
+    """A recording of this call that is not final yet."""
+
+    path: str
+    wrapped: bytes
+    fill: media.PausedFill
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to a request. *observed*: the effect was seen, not only commanded; *because* says why not."""
+
+    accepted: bool
+    code: str
+    observed: bool = False
+    because: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class CallSession:
+    """Runs one `Call` against the services."""
+
+    services: Services
+    call: Call
+    incoming: media.Incoming
+    facts: CallFacts
+    decision: Decision
+    agent_uri: str = field(repr=False)
+    started: datetime
+    legs: dict[str, str] = field(default_factory=dict)
+    receipts: dict[int, Receipt] = field(default_factory=dict)
+    recordings: dict[str, OpenRecording] = field(default_factory=dict)
+    timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    replies: dict[str, asyncio.Future[do.Reply]] = field(default_factory=dict)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    on_change: Callable[["CallSession"], None] = lambda session: None
+    _queue: asyncio.Queue[ev.Event] = field(default_factory=asyncio.Queue)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _requests: int = 0
+
+    @property
+    def call_id(self) -> str:
+        return self.call.call_id
+
+    @property
+    def agent(self) -> str:
+        """The agent's name: the user part of the address the call was routed to."""
+        return self.agent_uri.partition(":")[2].partition("@")[0]
+
+    def now_ns(self) -> int:
+        return self.services.clock.monotonic_ns()
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def post(self, event: ev.Event) -> None:
+        """Queue an event."""
+        self._queue.put_nowait(event)
+
+    def media_event(self, event: media.MediaEvent) -> None:
+        """Queue what a media server reported of one of this call's legs or recordings."""
+        if isinstance(event, media.RecorderObserved):
+            self.post(
+                ev.RecorderObserved(
+                    at_ns=event.mono_ns,
+                    recording=event.recording,
+                    state=event.state,
+                    at_frame=event.at_frame,
+                    cause=event.cause,
+                )
+            )
+        elif isinstance(event, media.RecorderClosed):
+            spawn(self._recording_closed(event), name="recording closed")
+        elif type(event) in LEG_EVENTS:
+            leg = next((name for name, known in self.legs.items() if known == getattr(event, "leg", None)), None)
+            if leg is not None:
+                self.post(LEG_EVENTS[type(event)](event, leg))
+
+    async def _recording_closed(self, event: media.RecorderClosed) -> None:
+        """Check the sealed file against its timeline, then tell the call."""
+        opened = self.recordings.pop(event.recording, None)
+        checked = "no file"
+        failed = event.failed
+        if event.sha256 and opened is not None:
+            identity = self.services.keys.unwrap(event.recording, opened.wrapped)
+            wrong = await asyncio.to_thread(
+                self.services.vault.mismatch, opened.path, identity, event.spans, opened.fill
+            )
+            checked = wrong or "sample-exact"
+            failed = failed or ("does not match its timeline" if wrong else "")
+        await self.services.registry.recording_closed(
+            event.recording, sha256=event.sha256, size=event.size, frames=event.frames
+        )
+        facts = {
+            "sha256": event.sha256,
+            "size": event.size,
+            "frames": event.frames,
+            "checked": checked,
+            "spans": [
+                {"state": s.state, "from_frame": s.from_frame, "to_frame": s.to_frame, "cause": s.cause}
+                for s in event.spans
+            ],
+        }
+        self.post(ev.RecorderClosed(at_ns=event.mono_ns, recording=event.recording, facts=facts, failed=failed))
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take the call from its arrival to its end. Never raises for what a caller did."""
+        from gateway.app.handlers import HANDLERS
+
+        self.legs[CALLER] = self.incoming.leg
+        self.post(ev.CallArrived(at_ns=self.incoming.mono_ns, facts=self._arrival(), personal=self._personal()))
+        try:
+            while self.call.phase is not Phase.OVER:
+                event = await self._queue.get()
+                self.services.tap(self.call_id, event, event.at_ns)
+                for command in self.call.handle(event):
+                    self.services.tap(self.call_id, command, self.now_ns())
+                    await HANDLERS[type(command)](self, command)
+                self._changed.set()
+                self.on_change(self)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Whatever happened: no timer, leg or recording of this call outlives its session."""
+        for timer in self.timers.values():
+            timer.cancel()
+        for recording in self.recordings:
+            self.services.media.send(media.RecordClose(recording, "session ended"))
+        for leg in self.legs.values():
+            self.services.media.send(media.HangUp(leg))
+        for future in self.replies.values():
+            if not future.done():
+                future.set_result(do.Reply("", False, "call_ended"))
+        self._changed.set()
+        self.over.set()
+
+    def _arrival(self) -> dict[str, object]:
+        rules = self.call.rules
+        name, version, sha256 = rules.policy
+        return {
+            "path": "inline",
+            "parties": [{"role": CALLER, "kind": "customer"}, {"role": AGENT, "kind": "employee"}],
+            "policy": {"name": name, "version": version, "sha256": sha256},
+            "basis": str(rules.basis),
+            "agent_basis": str(rules.agent_basis),
+            "purposes": list(rules.purposes),
+            "fail_mode": str(rules.fail_mode),
+            "minimum_heard_ms": rules.minimum_heard_ms,
+            "look_behind_ms": rules.look_behind_ms,
+            "paused_fill": rules.paused_fill,
+            "reasons": list(self.decision.reasons),
+        }
+
+    def _personal(self) -> dict[str, str]:
+        return {
+            "sip_call_id": self.incoming.sip_call_id,
+            "caller_number": self.facts.caller,
+            "caller_name": self.incoming.from_name,
+            "called_number": self.facts.called,
+            "source": self.incoming.source,
+        }
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    async def request(
+        self, make: Callable[[str], ev.Event], seen: RecorderState | None, *, wait_ms: int = 2_000
+    ) -> Outcome:
+        """Post the event *make* builds from a request id, wait for the call's reply and then, for an accepted one,
+        until the recorder is observed in *seen* (None: not recording)."""
+        if self.over.is_set():
+            return Outcome(False, "call_ended", because="the call is over")
+        self._requests += 1
+        request = f"{self.call_id}:{self._requests}"
+        reply: asyncio.Future[do.Reply] = asyncio.get_running_loop().create_future()
+        self.replies[request] = reply
+        self.post(make(request))
+        try:
+            answer = await reply
+        finally:
+            self.replies.pop(request, None)
+        if not answer.accepted:
+            return Outcome(False, answer.code)
+        if answer.code == "still_paused":
+            return Outcome(True, answer.code, True, "other holds remain")
+        observed = await self._wait_for(lambda: self._is_seen(seen), wait_ms)
+        return Outcome(True, answer.code, observed, "" if observed else self._why_not(seen))
+
+    def _is_seen(self, seen: RecorderState | None) -> bool:
+        return self.call.recorder.observed in ((RecorderState.OFF,) if seen is None else (seen,))
+
+    def _why_not(self, seen: RecorderState | None) -> str:
+        if seen is RecorderState.PAUSED and self.call.recorder.observed is RecorderState.OFF:
+            return "nothing is being recorded yet; the hold is set"
+        return "the recorder did not confirm in time"
+
+    async def _wait_for(self, condition: Callable[[], bool], wait_ms: int) -> bool:
+        deadline = asyncio.get_running_loop().time() + wait_ms / 1000
+        while not condition():
+            if self.over.is_set():
+                return condition()
+            self._changed.clear()
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return False
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except TimeoutError:
+                return condition()
+        return True

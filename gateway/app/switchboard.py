@@ -1,0 +1,230 @@
+"""All calls of this gateway: brings media events to their sessions, and requests to their calls."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gateway.app.feed import Feed
+from gateway.app.services import Services
+from gateway.app.session import CallSession, Outcome
+from gateway.app.tasks import spawn
+from gateway.domain import events as ev
+from gateway.domain.call import AGENT_KEY, CALLER, Call, Phase
+from gateway.domain.recording import RecorderState
+from gateway.ports import media
+from gateway.ports.policy import CallFacts
+
+_log = structlog.get_logger(__name__)
+
+
+class NoSuchCall(LookupError):
+    """No live call has that id, or the agent has none."""
+
+
+@dataclass(slots=True, eq=False)
+class Switchboard:
+    """Owns the live sessions."""
+
+    services: Services
+    feed: Feed = field(default_factory=Feed)
+    sessions: dict[str, CallSession] = field(default_factory=dict)
+    draining: bool = False
+    totals: dict[str, int] = field(default_factory=dict)
+    _legs: dict[str, CallSession] = field(default_factory=dict)
+    _recordings: dict[str, CallSession] = field(default_factory=dict)
+
+    # --- media ------------------------------------------------------------------------------------------------------
+
+    def on_media(self, event: media.MediaEvent) -> None:
+        """Take one event of the media server. Called in the event loop's thread; never raises for a caller's doing."""
+        if isinstance(event, media.Incoming):
+            self._incoming(event)
+        elif isinstance(event, media.WorkerLost):
+            self._worker_lost(event)
+        elif isinstance(event, media.RecorderObserved | media.RecorderClosed):
+            session = self._by_recording(event.recording)
+            if session is not None:
+                session.media_event(event)
+        else:
+            session = self._by_leg(getattr(event, "leg", ""))
+            if session is not None:
+                session.media_event(event)
+
+    def _by_leg(self, leg: str) -> CallSession | None:
+        known = self._legs.get(leg)
+        return known if known is not None else self.sessions.get(leg.partition(":")[0])
+
+    def _by_recording(self, recording: str) -> CallSession | None:
+        return self.sessions.get(recording.rpartition("-")[0])
+
+    def _incoming(self, event: media.Incoming) -> None:
+        if self.draining:
+            self.services.media.send(media.Reject(event.leg, 503, "Service Unavailable"))
+            return
+        facts = CallFacts(
+            caller=event.from_number,
+            called=event.to_number,
+            headers={name.lower(): value for name, value in event.headers},
+        )
+        decision = self.services.policy.resolve(facts)
+        call = Call(self.services.identities.call_id(), decision.rules)
+        session = CallSession(
+            services=self.services,
+            call=call,
+            incoming=event,
+            facts=facts,
+            decision=decision,
+            agent_uri=self.services.route(facts),
+            started=self.services.clock.utc(),
+            on_change=self._publish,
+        )
+        self.sessions[call.call_id] = session
+        self._legs[event.leg] = session
+        spawn(self._serve(session), name="call")
+
+    async def _serve(self, session: CallSession) -> None:
+        """Run one call from its registration to its end."""
+        try:
+            await self.services.registry.call_started(session.call_id, policy=session.call.rules.policy[0])
+            await session.run()
+        finally:
+            self.sessions.pop(session.call_id, None)
+            self._legs.pop(session.incoming.leg, None)
+            self._count(f"verdict_{session.call.verdict}")
+            self.services.media.send(media.HangUp(session.incoming.leg, 500))
+            session.over.set()
+            self.feed.publish("call", self.view(session))
+
+    def _worker_lost(self, event: media.WorkerLost) -> None:
+        """A media process died: its legs are gone; its recordings end where the disk has them."""
+        self._count("worker_lost")
+        for recording in event.recordings:
+            session = self._by_recording(recording)
+            if session is not None:
+                spawn(self._recording_lost(session, recording), name="lost recording")
+        for leg in event.legs:
+            session = self._by_leg(leg)
+            if session is not None:
+                session.media_event(media.LegEnded(event.mono_ns, leg, 500, "media"))
+
+    async def _recording_lost(self, session: CallSession, recording: str) -> None:
+        opened = session.recordings.pop(recording, None)
+        sha256, size = await asyncio.to_thread(file_facts, Path(opened.path)) if opened else ("", 0)
+        facts = {"sha256": sha256, "size": size, "frames": 0, "checked": "media process lost", "spans": []}
+        await self.services.registry.recording_closed(recording, sha256=sha256, size=size, frames=0)
+        session.post(
+            ev.RecorderClosed(at_ns=session.now_ns(), recording=recording, facts=facts, failed="media process lost")
+        )
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    def session(self, call_id: str) -> CallSession:
+        """Return a live call's session. Raises `NoSuchCall`."""
+        try:
+            return self.sessions[call_id]
+        except KeyError:
+            raise NoSuchCall("no live call has that id") from None
+
+    def agents_call(self, agent: str) -> CallSession:
+        """Return the call *agent* is talking on (the newest of several). Raises `NoSuchCall`."""
+        talking = [s for s in self.sessions.values() if s.agent == agent and s.call.phase is Phase.TALKING]
+        if not talking:
+            raise NoSuchCall("the agent is on no call")
+        return talking[-1]
+
+    async def pause(self, call_id: str, *, actor: str, reason: str = AGENT_KEY) -> Outcome:
+        """Set a hold; answers when the pause was observed, or says that it was not."""
+        session = self.session(call_id)
+        return await session.request(
+            lambda request: ev.PauseRequested(at_ns=session.now_ns(), reason=reason, actor=actor, request=request),
+            RecorderState.PAUSED,
+        )
+
+    async def resume(self, call_id: str, *, actor: str, reason: str = AGENT_KEY) -> Outcome:
+        """Give a hold up; other holds stay."""
+        session = self.session(call_id)
+        return await session.request(
+            lambda request: ev.ResumeRequested(at_ns=session.now_ns(), reason=reason, actor=actor, request=request),
+            RecorderState.ON,
+        )
+
+    async def withdraw(self, call_id: str, *, actor: str, party: str = CALLER) -> Outcome:
+        """Take a party's consent back on his request."""
+        session = self.session(call_id)
+        return await session.request(
+            lambda request: ev.WithdrawRequested(at_ns=session.now_ns(), party=party, actor=actor, request=request),
+            None,
+        )
+
+    async def reconsent(self, call_id: str, *, actor: str, party: str = CALLER) -> Outcome:
+        """Ask a party again in the middle of the call; the answer shows in the call's verdict."""
+        session = self.session(call_id)
+        return await session.request(
+            lambda request: ev.ReconsentRequested(at_ns=session.now_ns(), party=party, actor=actor, request=request),
+            None,
+        )
+
+    # --- watching ---------------------------------------------------------------------------------------------------
+
+    def view(self, session: CallSession) -> dict[str, Any]:
+        """What may be shown of a live call: no number, name or digit."""
+        call = session.call
+        now = session.now_ns()
+        return {
+            "call_id": call.call_id,
+            "phase": str(call.phase),
+            "verdict": str(call.verdict),
+            "basis": str(call.rules.basis),
+            "policy": call.rules.policy[0],
+            "started": session.started.isoformat(timespec="milliseconds"),
+            "recorder": {
+                "desired": str(call.desired),
+                "commanded": str(call.recorder.stage),
+                "observed": str(call.recorder.observed),
+                "recording": call.recording if call.recorder.ordinal else None,
+            },
+            "holds": [
+                {
+                    "reason": hold.reason,
+                    "actor": hold.actor,
+                    "expires_in_ms": None if hold.expires_ns is None else max(0, (hold.expires_ns - now) // 1_000_000),
+                }
+                for hold in call.holds.values()
+            ],
+        }
+
+    def views(self) -> list[dict[str, Any]]:
+        """All live calls, oldest first."""
+        return [self.view(session) for session in self.sessions.values()]
+
+    def _publish(self, session: CallSession) -> None:
+        self.feed.publish("call", self.view(session))
+
+    def _count(self, name: str) -> None:
+        self.totals[name] = self.totals.get(name, 0) + 1
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def drain(self, *, cause: str, wait_s: float = 5.0) -> None:
+        """Take no more calls, end the live ones and wait for their last entries."""
+        self.draining = True
+        sessions = list(self.sessions.values())
+        for session in sessions:
+            session.post(ev.HangUpRequested(at_ns=session.now_ns(), cause=cause))
+        waits = [asyncio.wait_for(session.over.wait(), wait_s) for session in sessions]
+        await asyncio.gather(*waits, return_exceptions=True)
+        self.feed.close()
+
+
+def file_facts(path: Path) -> tuple[str, int]:
+    """Return the SHA-256 (hex) and size in bytes of a file, ("", 0) when there is none."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        return digest.hexdigest(), path.stat().st_size
+    except FileNotFoundError:
+        return "", 0
