@@ -25,5 +25,30 @@ class KeyStore(Protocol):
 
     def unwrap(self, recording: str, wrapped: bytes) -> str:
         """Return the age identity (`AGE-SECRET-KEY-1...`). Raises `ValueError` when *wrapped* belongs to another
-        recording or another store, saying which it could be."""
+        recording or another store, saying which it could be; `KeyDestroyed` when it is empty."""
         ...
+
+
+@dataclass(slots=True)
+class FakeKeyStore:
+    """A key store that hides nothing: the wrapped form spells the store, the recording and the identity."""
+
+    name: str = "fake"
+    made: int = 0
+
+    def new_recording_key(self, recording: str) -> RecordingKey:
+        self.made += 1
+        wrapped = f"{self.name}\n{recording}\nAGE-SECRET-KEY-1FAKE{self.made}"
+        return RecordingKey(recipient=f"age1fake{self.made}", wrapped=wrapped.encode())
+
+    def unwrap(self, recording: str, wrapped: bytes) -> str:
+        if not wrapped:
+            raise KeyDestroyed(recording)
+        parts = wrapped.decode(errors="replace").split("\n")
+        if len(parts) != 3:
+            raise ValueError("not a wrapped recording key: damaged, or something else")
+        if parts[0] != self.name:
+            raise ValueError("wrapped by another key store")
+        if parts[1] != recording:
+            raise ValueError("wrapped for another recording of this key store")
+        return parts[2]
