@@ -1,0 +1,117 @@
+"""The few SIP header fields a worker reads and writes itself. Pure; hostile input gives empty values, never an error.
+
+Grammar: RFC 3261 section 25.1. The library has parsed the message already, so this only picks out values.
+"""
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import quote, unquote
+
+MAX_NAME: Final = 128
+MAX_NUMBER: Final = 64
+MAX_VALUE: Final = 1024
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+\Z")
+_NAME_ADDR = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^<"]*?))\s*<\s*([^>]*)>')
+_USER = re.compile(r"(?:sips?|tel):(?:([^@;>?]*)@)?([^;>?]*)", re.IGNORECASE)
+_COMPACT: Final = {"f": "from", "t": "to", "i": "call-id", "v": "via", "m": "contact"}
+_PASSED_ON = re.compile(r"(x-[a-z0-9-]+|p-asserted-identity|privacy|diversion|history-info|user-to-user)\Z")
+
+
+class Refused(ValueError):
+    """A value that would break out of its header. The text never quotes the value."""
+
+
+class Party(NamedTuple):
+    """The display name and the user part of a name-addr, unescaped."""
+
+    name: str
+    number: str
+
+
+def refuse_control(value: str, limit: int) -> str:
+    """Return *value*. Raises `Refused` when it has a control character or is longer than *limit*."""
+    if _CONTROL.search(value):
+        raise Refused("a control character in a SIP header value")
+    if len(value) > limit:
+        raise Refused("a SIP header value is too long")
+    return value
+
+
+def header_fields(message: str) -> list[tuple[str, str]]:
+    """All header fields of a message as (lower-case long name, value), folded lines joined."""
+    head = message.replace("\r\n", "\n").split("\n\n", 1)[0]
+    fields: list[tuple[str, str]] = []
+    for line in head.split("\n")[1:]:
+        if line[:1] in (" ", "\t") and fields:
+            name, value = fields[-1]
+            fields[-1] = (name, f"{value} {line.strip()}")
+            continue
+        name, colon, value = line.partition(":")
+        if colon:
+            lower = name.strip().lower()
+            fields.append((_COMPACT.get(lower, lower), value.strip()))
+    return fields
+
+
+def passed_on(fields: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The header fields that the control process may want to see: extensions and identity, size-capped."""
+    return tuple((name, value[:MAX_VALUE]) for name, value in fields if _PASSED_ON.match(name))[:32]
+
+
+def party(value: str) -> Party:
+    """Read a From, To or P-Asserted-Identity value.
+
+    >>> party('"Ann \\\\"A\\\\" B" <sip:+49151@example.com;user=phone>;tag=1')
+    Party(name='Ann "A" B', number='+49151')
+    >>> party('sip:bob@example.com;tag=2')
+    Party(name='', number='bob')
+    """
+    match = _NAME_ADDR.match(value)
+    name, uri = "", value
+    if match:
+        quoted, plain, uri = match.groups()
+        name = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+    user = _USER.match(uri.strip())
+    number = ""
+    if user:
+        number = unquote(user.group(1) or (user.group(2) if uri.strip().lower().startswith("tel:") else ""))
+        number = number.split(":", 1)[0].split(";", 1)[0]
+    return Party(_CONTROL.sub("", name)[:MAX_NAME], _CONTROL.sub("", number)[:MAX_NUMBER])
+
+
+def name_addr(name: str, number: str, host: str) -> str:
+    """Write a From value: the name quoted (section 25.1, quoted-string), the number percent-encoded.
+
+    Raises `Refused` for control characters: names and numbers come from callers, and a line break would start a
+    header of their own.
+
+    >>> name_addr('Ann "A"', '+49 151', '192.0.2.1')
+    '"Ann \\\\"A\\\\"" <sip:+49%20151@192.0.2.1>'
+    >>> name_addr('', '', '192.0.2.1')
+    '<sip:anonymous@192.0.2.1>'
+    """
+    refuse_control(name, MAX_NAME)
+    refuse_control(number, MAX_NUMBER)
+    user = quote(number, safe="-_.!~*'()&=+$,") or "anonymous"
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}" <sip:{user}@{host}>' if name else f"<sip:{user}@{host}>"
+
+
+def header_name(name: str) -> str:
+    """Return *name*. Raises `Refused` unless it is a token (section 25.1)."""
+    if len(name) > MAX_NAME or not _TOKEN.match(name):
+        raise Refused("not a SIP header name")
+    return name
+
+
+def via_source(fields: list[tuple[str, str]], packet_source: str) -> str:
+    """Where the request really came from: behind our own front, the second Via knows; else the packet's source."""
+    vias = [item.strip() for name, value in fields if name == "via" for item in value.split(",")]
+    if len(vias) < 2:
+        return packet_source
+    sent_by, *parameters = (part.strip() for part in vias[1].split(";"))
+    host, _, port = (sent_by.rsplit(None, 1)[-1] if sent_by else "").partition(":")
+    given = dict(part.partition("=")[::2] for part in parameters)
+    return f"{given.get('received') or host}:{given.get('rport') or port or '5060'}"
