@@ -1,0 +1,219 @@
+"""The log of evidence on SQLite."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from gateway.adapters.store import schema
+from gateway.adapters.store.files import AlreadyRunning, FileLock, private_folder
+from gateway.adapters.store.fsck import FsckProblem, check_log
+from gateway.adapters.store.log_key import HEAD_FILE, ForkLock, load_signer
+from gateway.adapters.store.tree_state import read_node
+from gateway.adapters.store.writer import Append, LogWriter, Sign, WriterStatistics, describe
+from gateway.evidence import canonical, merkle
+from gateway.evidence.bundle import Logged, Opening, build_bundle
+from gateway.evidence.canonical import Entry, Json
+from gateway.evidence.checkpoint import Signer, parse_checkpoint
+from gateway.ports.evidence import EvidenceUnavailable, ForkDetected, LoggedCall, Receipt
+
+_T = TypeVar("_T")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SqliteEvidenceLog:
+    """`EvidenceLog` in one SQLite file, with the log's key and fork lock in a folder of their own.
+
+    The constructor opens everything (it blocks, briefly) and raises `ForkDetected` when the database is not
+    the one this key signed last, `EvidenceUnavailable` when it cannot be opened or another process has it,
+    `PermissionError` when the key could be read by others. The reader methods may be used from any task.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        keys_dir: Path,
+        origin: str,
+        *,
+        clock: Callable[[], datetime] = _now,
+        mono_ns: Callable[[], int] = time.monotonic_ns,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        canonical.check_origin(origin)
+        self._path = path
+        self._keys_dir = keys_dir
+        self._clock = clock
+        self._randomness = randomness
+        self._released = False
+        private_folder(path.parent)
+        fresh = not path.exists()
+        path.touch(mode=0o600)
+        try:
+            self._lock = FileLock(path.with_name(f"{path.name}.lock"))
+        except AlreadyRunning as error:
+            raise ForkDetected(f"a second instance: {error}") from None
+        try:
+            self._signer = load_signer(keys_dir, origin, create=fresh or not path.stat().st_size)
+            self._fork_lock = _take_fork_lock(keys_dir, self._signer)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._writer = LogWriter(schema.open_engine(path), self._signer, self._fork_lock, mono_ns)
+        self._reader = schema.open_reader(path)
+        try:
+            self._writer.start()
+        except BaseException:
+            self._release()
+            raise
+
+    @property
+    def origin(self) -> str:
+        return self._signer.verifier.name
+
+    @property
+    def statistics(self) -> WriterStatistics:
+        """Commits, entries, failures and checkpoints since the start."""
+        return self._writer.statistics
+
+    def verifier_key(self) -> str:
+        return str(self._signer.verifier)
+
+    async def append(
+        self, call_id: str, kind: str, facts: Mapping[str, Json], personal: Mapping[str, str] | None = None
+    ) -> Receipt:
+        return await self._append(call_id, kind, facts, personal or {}, erase=False)
+
+    async def _append(
+        self, call_id: str, kind: str, facts: Mapping[str, Json], personal: Mapping[str, str], *, erase: bool
+    ) -> Receipt:
+        copied = canonical.checked(facts)
+        assert isinstance(copied, Mapping)
+        sealed = {name: (self._randomness(canonical.SALT_BYTES), value) for name, value in personal.items()}
+        at = canonical.timestamp(self._clock())
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._writer.submit(Append(call_id, kind, at, copied, sealed, future, erase))
+        return await future
+
+    async def export(self, call_id: str) -> bytes:
+        note = await self.checkpoint()
+        return await asyncio.to_thread(self._reading, self._build, call_id, note)
+
+    async def checkpoint(self) -> str:
+        """Return a signed note over everything appended before. Raises `ForkDetected`, `EvidenceUnavailable`."""
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._writer.submit(Sign(future))
+        return await future
+
+    async def entries(self, call_id: str) -> Sequence[Entry]:
+        return await asyncio.to_thread(self._reading, _entries, call_id)
+
+    async def calls(self) -> Sequence[LoggedCall]:
+        return await asyncio.to_thread(self._reading, _calls)
+
+    async def erase_personal(self, call_id: str, authority: str) -> Receipt:
+        count = await asyncio.to_thread(self._reading, _count_personal, call_id)
+        facts: dict[str, Json] = {"authority": authority, "count": count}
+        return await self._append(call_id, "personal.erased", facts, {}, erase=True)
+
+    async def fsck(self) -> Sequence[FsckProblem]:
+        """Read everything again and return what is wrong, in words; empty when nothing is."""
+        head = self._keys_dir / HEAD_FILE
+        return await asyncio.to_thread(self._reading, check_log, self._signer.verifier, head)
+
+    async def aclose(self) -> None:
+        """Write what waits, sign the head, let go of the locks."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """The same, blocking. Closing twice does no harm."""
+        self._writer.close()
+        self._release()
+
+    def _release(self) -> None:
+        if not self._released:
+            self._released = True
+            self._fork_lock.release()
+            self._lock.release()
+
+    def _reading(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """Run *work* in one read transaction: what it sees belongs together, and writers do not wait for it."""
+        try:
+            with self._reader.connect() as connection:
+                connection.exec_driver_sql("BEGIN")
+                return work(connection, *arguments)
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            reason = describe(error)
+        raise EvidenceUnavailable(f"the evidence database cannot be read: {reason}")
+
+    def _build(self, connection: sa.Connection, call_id: str, note: str) -> bytes:
+        head, _ = parse_checkpoint(note)
+        found = connection.execute(
+            sa.select(schema.entries.c.idx, schema.entries.c.seq, schema.entries.c.data)
+            .where(schema.entries.c.call_id == call_id, schema.entries.c.idx < head.size)
+            .order_by(schema.entries.c.seq)
+        ).all()
+        if not found:
+            raise KeyError(call_id)
+        known: dict[tuple[int, int], bytes] = {}
+
+        def node(level: int, index: int) -> bytes:
+            if (level, index) not in known:
+                known[level, index] = read_node(connection, level, index)
+            return known[level, index]
+
+        logged = [Logged(row.idx, row.data, merkle.inclusion_proof(row.idx, head.size, node)) for row in found]
+        return build_bundle(call_id, logged, note, _openings(connection, call_id, head.size), self._signer)
+
+
+def _take_fork_lock(keys_dir: Path, signer: Signer) -> ForkLock:
+    try:
+        return ForkLock(keys_dir, signer)
+    except AlreadyRunning as error:
+        raise ForkDetected(f"a second instance signs with this key: {error}") from None
+
+
+def _entries(connection: sa.Connection, call_id: str) -> list[Entry]:
+    query = sa.select(schema.entries.c.data).where(schema.entries.c.call_id == call_id).order_by(schema.entries.c.seq)
+    found = connection.execute(query).scalars().all()
+    if not found:
+        raise KeyError(call_id)
+    return [canonical.decode(data) for data in found]
+
+
+def _calls(connection: sa.Connection) -> list[LoggedCall]:
+    first = schema.entries.alias()
+    query = (
+        sa.select(first.c.call_id, first.c.data, sa.func.count(schema.entries.c.idx))
+        .join(schema.entries, schema.entries.c.call_id == first.c.call_id)
+        .where(first.c.seq == 0)
+        .group_by(first.c.call_id)
+        .order_by(sa.func.min(first.c.idx))
+    )
+    return [LoggedCall(call_id, canonical.decode(data).at, count) for call_id, data, count in connection.execute(query)]
+
+
+def _count_personal(connection: sa.Connection, call_id: str) -> int:
+    _entries(connection, call_id)
+    query = (
+        sa.select(sa.func.count())
+        .select_from(schema.personal.join(schema.entries, schema.entries.c.idx == schema.personal.c.idx))
+        .where(schema.entries.c.call_id == call_id)
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def _openings(connection: sa.Connection, call_id: str, size: int) -> list[Opening]:
+    query = (
+        sa.select(schema.entries.c.seq, schema.personal.c.name, schema.personal.c.salt, schema.personal.c.value)
+        .join(schema.personal, schema.personal.c.idx == schema.entries.c.idx)
+        .where(schema.entries.c.call_id == call_id, schema.entries.c.idx < size)
+    )
+    return [Opening(row.seq, row.name, row.salt, row.value) for row in connection.execute(query)]

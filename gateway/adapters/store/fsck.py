@@ -1,0 +1,187 @@
+"""Read the whole log again and say in words what is wrong with it. Trusts nothing but the public key."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from gateway.adapters.store import schema
+from gateway.evidence import canonical, merkle
+from gateway.evidence.canonical import Entry
+from gateway.evidence.checkpoint import Verifier, verify_checkpoint
+from gateway.evidence.errors import CheckpointInvalid, EntryInvalid
+
+ERASURE = "personal.erased"
+
+
+@dataclass(frozen=True, slots=True)
+class FsckProblem:
+    """One thing that is wrong: *where* ("entry 12 of the log"), and *what* it means."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+def fsck(path: Path, keys_dir: Path) -> list[FsckProblem]:
+    """Check the log in *path* against the public key and the fork lock in *keys_dir*, without the gateway.
+
+    Raises `KeyInvalid` and `OSError` when there is no public key to check with.
+    """
+    verifier = Verifier.parse((keys_dir / "log.pub").read_text())
+    engine = schema.open_reader(path)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        return check_log(connection, verifier, keys_dir / "log.head")
+
+
+def check_log(connection: sa.Connection, verifier: Verifier, head: Path) -> list[FsckProblem]:
+    """Check everything the database holds. *head* is the fork lock's file."""
+    try:
+        check = _Check(connection, verifier, head)
+        return [*check.database(), *check.about(), *check.log(), *check.head()]
+    except sa.exc.SQLAlchemyError as error:
+        return [FsckProblem("the database", f"cannot be read ({type(error).__name__}): damaged, or not a log")]
+
+
+class _Check:
+    def __init__(self, connection: sa.Connection, verifier: Verifier, head: Path) -> None:
+        self._connection = connection
+        self._verifier = verifier
+        self._path = head
+        self._frontier = merkle.Frontier()
+        self._leaves: list[bytes] = []
+        self._missing: list[tuple[str, Entry, str]] = []
+        self._tails: dict[str, tuple[int, str]] = {}
+        self._erased: dict[str, int] = {}
+
+    def database(self) -> Iterator[FsckProblem]:
+        """SQLite's own check of its pages and indexes."""
+        for row in self._connection.exec_driver_sql("PRAGMA integrity_check"):
+            if row[0] != "ok":
+                yield FsckProblem("the database file", "SQLite finds its pages damaged")
+                return
+
+    def about(self) -> Iterator[FsckProblem]:
+        row = self._connection.execute(sa.select(schema.about)).first()
+        if row is None or row.schema_version != schema.SCHEMA_VERSION:
+            yield FsckProblem("the database", "is of another version than this program")
+        elif (row.origin, row.verifier_key) != (self._verifier.name, str(self._verifier)):
+            yield FsckProblem("the database", f"is of another log or key than {self._verifier.label}")
+
+    # --- entries, chains, tree ------------------------------------------------------------------------
+
+    def log(self) -> Iterator[FsckProblem]:
+        """Walk all entries in order and rebuild the tree from their bytes alone."""
+        rows = self._connection.execute(sa.select(schema.entries).order_by(schema.entries.c.idx))
+        expected = 0
+        for row in rows:
+            if row.idx != expected:
+                yield FsckProblem(f"entry {expected} of the log", f"is missing; entry {row.idx} follows")
+                expected = row.idx
+            expected += 1
+            yield from self._entry(row)
+        for where, entry, name in self._missing:
+            if entry.seq >= self._erased.get(entry.call, 0):
+                yield FsckProblem(where, f"the value of '{name}' is gone, and no entry says that it was erased")
+        yield from self._counts()
+        yield from self._orphans()
+
+    def _entry(self, row: sa.Row[tuple[int, str, int, bytes, bytes]]) -> Iterator[FsckProblem]:
+        where = f"entry {row.idx} of the log"
+        leaf = merkle.leaf_hash(row.data)
+        completed = self._frontier.append(leaf)
+        self._leaves.append(leaf)
+        if leaf != row.leaf_hash:
+            yield FsckProblem(where, "its bytes do not hash to the stored leaf: they were changed, or the hash was")
+        yield from self._nodes(where, completed)
+        try:
+            entry = canonical.decode(row.data)
+        except EntryInvalid as error:
+            yield FsckProblem(where, f"is no entry: {error}")
+            self._tails[row.call_id] = (row.seq, leaf.hex())
+            return
+        if entry.origin != self._verifier.name:
+            yield FsckProblem(where, "names another log as its origin")
+        if (entry.call, entry.seq) != (row.call_id, row.seq):
+            yield FsckProblem(where, "the table says another call or number than the entry itself")
+        if entry.kind == ERASURE:
+            self._erased[entry.call] = entry.seq
+        yield from self._chain(where, entry, leaf)
+        yield from self._commitments(where, row.idx, entry)
+
+    def _nodes(self, where: str, completed: list[tuple[int, int, bytes]]) -> Iterator[FsckProblem]:
+        for level, index, node in completed:
+            query = sa.select(schema.nodes.c.hash).where(schema.nodes.c.level == level, schema.nodes.c.idx == index)
+            if self._connection.execute(query).scalar() != node:
+                yield FsckProblem(where, f"the tree's node {index} of level {level} above it is missing or wrong")
+
+    def _chain(self, where: str, entry: Entry, leaf: bytes) -> Iterator[FsckProblem]:
+        seq, prev = self._tails.get(entry.call, (-1, None))
+        if entry.seq != seq + 1:
+            yield FsckProblem(where, f"is number {entry.seq} of its call, but follows number {seq}")
+        elif entry.prev != prev:
+            yield FsckProblem(where, "does not name the entry before it in its call")
+        self._tails[entry.call] = (entry.seq, leaf.hex())
+
+    def _commitments(self, where: str, index: int, entry: Entry) -> Iterator[FsckProblem]:
+        query = sa.select(schema.personal).where(schema.personal.c.idx == index)
+        rows = {row.name: row for row in self._connection.execute(query)}
+        for name, digest in entry.commitments.items():
+            row = rows.pop(name, None)
+            if row is None:
+                self._missing.append((where, entry, name))
+            elif len(row.salt) != canonical.SALT_BYTES or canonical.commit(row.salt, row.value) != digest:
+                yield FsckProblem(where, f"the stored value of '{name}' is not the one committed to")
+        for name in rows:
+            yield FsckProblem(where, f"a value is stored for '{name}', which the entry does not commit to")
+
+    def _orphans(self) -> Iterator[FsckProblem]:
+        query = (
+            sa.select(sa.func.count())
+            .select_from(schema.personal.outerjoin(schema.entries, schema.entries.c.idx == schema.personal.c.idx))
+            .where(schema.entries.c.idx.is_(None))
+        )
+        if count := self._connection.execute(query).scalar_one():
+            yield FsckProblem("the table of personal values", f"holds {count} values that belong to no entry")
+
+    def _counts(self) -> Iterator[FsckProblem]:
+        size = self._frontier.size
+        row = self._connection.execute(sa.select(schema.tree.c.size, schema.tree.c.frontier)).first()
+        if row is None or (row.size, row.frontier) != (size, b"".join(self._frontier.hashes)):
+            yield FsckProblem("the tree", f"the stored frontier is not that of the {size} entries there are")
+        wanted = sum(size >> level for level in range(1, size.bit_length()))
+        if self._connection.execute(sa.select(sa.func.count()).select_from(schema.nodes)).scalar_one() != wanted:
+            yield FsckProblem("the tree", f"a tree of {size} entries has {wanted} inner nodes, the table has not")
+
+    # --- the fork lock --------------------------------------------------------------------------------
+
+    def head(self) -> Iterator[FsckProblem]:
+        """Compare the tree with the head that was signed last."""
+        where = f"the last signed head ({self._path.name})"
+        try:
+            head = verify_checkpoint(self._path.read_bytes().decode(), self._verifier)
+        except FileNotFoundError:
+            yield FsckProblem(where, "is missing: the log refuses to sign without it")
+            return
+        except (UnicodeDecodeError, CheckpointInvalid) as error:
+            yield FsckProblem(
+                where, f"cannot be trusted: {error if isinstance(error, CheckpointInvalid) else 'no text'}"
+            )
+            return
+        size = self._frontier.size
+        if head.size > size:
+            yield FsckProblem(
+                where, f"covers {head.size} entries, the database holds {size}: it was cut short or restored"
+            )
+        elif merkle.root_at(head.size, self._node) != head.root:
+            yield FsckProblem(where, f"the first {head.size} entries do not hash to its root: the history was changed")
+
+    def _node(self, level: int, index: int) -> bytes:
+        """Rebuild a node from the entries' bytes; the stored hashes may be the lie."""
+        if level == 0:
+            return self._leaves[index]
+        return merkle.node_hash(self._node(level - 1, 2 * index), self._node(level - 1, 2 * index + 1))

@@ -1,0 +1,338 @@
+"""Calls, recordings and API keys in a database of their own (`docs/adr/0003-two-databases.md`).
+
+One thread does all the work on one connection, so changes happen in the order they were asked for.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from hashlib import sha256 as _sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from gateway.adapters.store.files import private_folder
+from gateway.adapters.store.schema import open_engine
+from gateway.ports.registry import (
+    ApiKey,
+    CallRecord,
+    RecordingRecord,
+    RegistryUnavailable,
+    secret_matches,
+    spell_key,
+    split_key,
+)
+
+_T = TypeVar("_T")
+
+SCHEMA_VERSION = 1
+
+_metadata = sa.MetaData()
+
+_calls = sa.Table(
+    "calls",
+    _metadata,
+    sa.Column("call_id", sa.Text, primary_key=True),
+    sa.Column("started_at", sa.Integer, nullable=False, index=True),
+    sa.Column("ended_at", sa.Integer),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("verdict", sa.Text, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+)
+"""Times are microseconds since 1970, UTC."""
+
+_recordings = sa.Table(
+    "recordings",
+    _metadata,
+    sa.Column("recording", sa.Text, primary_key=True),
+    sa.Column("call_id", sa.Text, sa.ForeignKey("calls.call_id"), nullable=False, index=True),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("frames", sa.Integer, nullable=False),
+    sa.Column("opened_at", sa.Integer, nullable=False),
+    sa.Column("closed_at", sa.Integer),
+)
+
+_api_keys = sa.Table(
+    "api_keys",
+    _metadata,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("sha256", sa.LargeBinary, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Integer, nullable=False),
+    sa.Column("revoked", sa.Boolean, nullable=False),
+)
+
+
+class RegistryDatabase:
+    """The file behind `SqliteCallRegistry` and `SqliteApiKeys`. The constructor blocks until it is open.
+
+    Raises `RegistryUnavailable`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        private_folder(path.parent)
+        path.touch(mode=0o600)
+        self._engine = open_engine(path)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
+        self._connection: sa.Connection | None = None
+        self._thread.submit(self._run, _make_tables).result()
+
+    async def work(self, action: Callable[[sa.Connection], _T]) -> _T:
+        """Run *action* in one durable transaction. Raises `RegistryUnavailable`, and what *action* raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, action)
+
+    async def shred(self, action: Callable[[sa.Connection], _T]) -> _T:
+        """Like `work`, and also overwrite the pages as they were, which the write-ahead log still holds."""
+        result = await self.work(action)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._empty_write_ahead_log)
+        return result
+
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Finish what is under way. Closing twice does no harm."""
+        with contextlib.suppress(RuntimeError):
+            self._thread.submit(self._drop)
+        self._thread.shutdown(wait=True)
+
+    def _run(self, action: Callable[[sa.Connection], _T]) -> _T:
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            connection = self._connection
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                result = action(connection)
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sa.exc.SQLAlchemyError):
+                    connection.exec_driver_sql("ROLLBACK")
+                raise
+            return result
+        except sa.exc.SQLAlchemyError as error:
+            reason = getattr(getattr(error, "orig", None), "sqlite_errorname", type(error).__name__)
+        self._drop()
+        raise RegistryUnavailable(f"the registry database failed: {reason}")
+
+    def _empty_write_ahead_log(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                connection.close()
+
+
+def _make_tables(connection: sa.Connection) -> None:
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if version not in (0, SCHEMA_VERSION):
+        raise RegistryUnavailable(f"the registry database has schema {version}, this program {SCHEMA_VERSION}")
+    _metadata.create_all(connection)
+    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+class SqliteCallRegistry:
+    """`CallRegistry` on SQLite."""
+
+    def __init__(self, database: RegistryDatabase) -> None:
+        self._work = database.work
+        self._shred = database.shred
+
+    async def call_started(self, call_id: str, started_at: datetime, policy: str) -> None:
+        row = {"call_id": call_id, "started_at": _to_us(started_at), "policy": policy, "state": "open", "verdict": ""}
+
+        def insert(connection: sa.Connection) -> None:
+            if _exists(connection, _calls.c.call_id == call_id):
+                raise ValueError("there is a call of this id")
+            connection.execute(sa.insert(_calls), row)
+
+        await self._work(insert)
+
+    async def call_verdict(self, call_id: str, verdict: str) -> None:
+        await self._work(lambda connection: _update(connection, _calls.c.call_id, call_id, verdict=verdict))
+
+    async def call_ended(self, call_id: str, ended_at: datetime, verdict: str) -> None:
+        def end(connection: sa.Connection) -> None:
+            if _one(connection, _calls.c.call_id, call_id).state == "open":
+                values = {"ended_at": _to_us(ended_at), "state": "ended", "verdict": verdict}
+                _update(connection, _calls.c.call_id, call_id, **values)
+
+        await self._work(end)
+
+    async def call(self, call_id: str) -> CallRecord:
+        return await self._work(lambda connection: _call(_one(connection, _calls.c.call_id, call_id)))
+
+    async def open_calls(self) -> Sequence[CallRecord]:
+        query = sa.select(_calls).where(_calls.c.state == "open").order_by(_calls.c.started_at, _calls.c.call_id)
+        return await self._work(lambda connection: [_call(row) for row in connection.execute(query)])
+
+    async def calls(self, limit: int = 100) -> Sequence[CallRecord]:
+        query = sa.select(_calls).order_by(_calls.c.started_at.desc(), _calls.c.call_id.desc()).limit(limit)
+        return await self._work(lambda connection: [_call(row) for row in connection.execute(query)])
+
+    async def recording_opened(
+        self, recording: str, call_id: str, path: str, recipient: str, wrapped_key: bytes, opened_at: datetime
+    ) -> None:
+        row = {
+            **{"recording": recording, "call_id": call_id, "path": path, "recipient": recipient, "state": "open"},
+            **{"wrapped_key": wrapped_key, "opened_at": _to_us(opened_at), "sha256": "", "size": 0, "frames": 0},
+        }
+
+        def insert(connection: sa.Connection) -> None:
+            _one(connection, _calls.c.call_id, call_id)
+            if _exists(connection, _recordings.c.recording == recording):
+                raise ValueError("there is a recording of this id")
+            connection.execute(sa.insert(_recordings), row)
+
+        await self._work(insert)
+
+    async def recording_closed(self, recording: str, sha256: str, size: int, frames: int, closed_at: datetime) -> None:
+        def close(connection: sa.Connection) -> None:
+            known = _one(connection, _recordings.c.recording, recording)
+            state = "destroyed" if known.state == "destroyed" else "closed"
+            values = {"sha256": sha256, "size": size, "frames": frames, "closed_at": _to_us(closed_at), "state": state}
+            _update(connection, _recordings.c.recording, recording, **values)
+
+        await self._work(close)
+
+    async def recording_destroyed(self, recording: str) -> None:
+        await self._shred(
+            lambda connection: _update(
+                connection, _recordings.c.recording, recording, wrapped_key=b"", state="destroyed"
+            )
+        )
+
+    async def recording(self, recording: str) -> RecordingRecord:
+        return await self._work(lambda connection: _recording(_one(connection, _recordings.c.recording, recording)))
+
+    async def recordings(self, call_id: str) -> Sequence[RecordingRecord]:
+        return await self._recordings(_recordings.c.call_id == call_id)
+
+    async def open_recordings(self) -> Sequence[RecordingRecord]:
+        return await self._recordings(_recordings.c.state == "open")
+
+    async def _recordings(self, condition: sa.ColumnElement[bool]) -> Sequence[RecordingRecord]:
+        query = sa.select(_recordings).where(condition).order_by(_recordings.c.opened_at, _recordings.c.recording)
+        return await self._work(lambda connection: [_recording(row) for row in connection.execute(query)])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SqliteApiKeys:
+    """`ApiKeys` on SQLite."""
+
+    def __init__(
+        self,
+        database: RegistryDatabase,
+        *,
+        clock: Callable[[], datetime] = _now,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._work = database.work
+        self._clock = clock
+        self._randomness = randomness
+
+    async def create(self, name: str, role: str, agent: str = "") -> tuple[ApiKey, str]:
+        key = ApiKey(self._randomness(8).hex(), name, role, agent, self._clock())
+        secret = self._randomness(32)
+        row = {
+            **{"key_id": key.key_id, "name": name, "role": role, "agent": agent, "revoked": False},
+            **{"sha256": _sha256(secret).digest(), "created_at": _to_us(key.created_at)},
+        }
+        await self._work(lambda connection: connection.execute(sa.insert(_api_keys), row) and None)
+        return key, spell_key(key.key_id, secret)
+
+    async def check(self, clear: str) -> ApiKey | None:
+        parts = split_key(clear)
+        if parts is None:
+            return None
+        key_id, secret = parts
+        query = sa.select(_api_keys).where(_api_keys.c.key_id == key_id)
+        row = await self._work(lambda connection: connection.execute(query).first())
+        matches = secret_matches(secret, bytes(32) if row is None else row.sha256)
+        return _api_key(row) if row is not None and matches and not row.revoked else None
+
+    async def revoke(self, key_id: str) -> None:
+        await self._work(lambda connection: _update(connection, _api_keys.c.key_id, key_id, revoked=True))
+
+    async def all(self) -> Sequence[ApiKey]:
+        query = sa.select(_api_keys).order_by(_api_keys.c.created_at, _api_keys.c.key_id)
+        return await self._work(lambda connection: [_api_key(row) for row in connection.execute(query)])
+
+
+# --- rows -----------------------------------------------------------------------------------------------
+
+
+def _one(connection: sa.Connection, column: sa.Column[str], value: str) -> Any:
+    row = connection.execute(sa.select(column.table).where(column == value)).first()
+    if row is None:
+        raise KeyError(value)
+    return row
+
+
+def _exists(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> bool:
+    return bool(connection.execute(sa.select(sa.exists().where(condition))).scalar())
+
+
+def _update(connection: sa.Connection, column: sa.Column[str], value: str, **values: Any) -> None:
+    _one(connection, column, value)
+    connection.execute(sa.update(column.table).where(column == value).values(**values))
+
+
+def _call(row: Any) -> CallRecord:
+    return CallRecord(
+        call_id=row.call_id,
+        started_at=_from_us(row.started_at),
+        policy=row.policy,
+        state=row.state,
+        verdict=row.verdict,
+        ended_at=None if row.ended_at is None else _from_us(row.ended_at),
+    )
+
+
+def _recording(row: Any) -> RecordingRecord:
+    return RecordingRecord(
+        recording=row.recording,
+        call_id=row.call_id,
+        path=row.path,
+        recipient=row.recipient,
+        opened_at=_from_us(row.opened_at),
+        wrapped_key=row.wrapped_key,
+        state=row.state,
+        sha256=row.sha256,
+        size=row.size,
+        frames=row.frames,
+        closed_at=None if row.closed_at is None else _from_us(row.closed_at),
+    )
+
+
+def _api_key(row: Any) -> ApiKey:
+    return ApiKey(row.key_id, row.name, row.role, row.agent, _from_us(row.created_at), revoked=row.revoked)
+
+
+def _to_us(moment: datetime) -> int:
+    if moment.tzinfo is None:
+        raise ValueError("a time without a time zone cannot be kept")
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _from_us(value: int) -> datetime:
+    return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)
