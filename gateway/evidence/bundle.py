@@ -15,7 +15,7 @@ from gateway.evidence import canonical, merkle
 from gateway.evidence.canonical import Entry
 from gateway.evidence.checkpoint import Checkpoint, Signer, Verifier, parse_checkpoint, verify_checkpoint
 from gateway.evidence.errors import BundleInvalid, CheckpointInvalid, EntryInvalid, ProofInvalid
-from gateway.evidence.semantics import Story, read_story, where
+from gateway.evidence.semantics import RecordingFacts, Story, read_story, where
 
 FORMAT = "consent-gateway-bundle"
 VERSION = 1
@@ -374,10 +374,11 @@ def _not_proven(body: dict[str, Any], story: Story, *, missing: int) -> list[str
         lines.append(f"the values of {missing} commitments are not included: they were destroyed or are withheld")
     if story.silent_parties:
         lines.append(f"no verdict is on record for: {', '.join(story.silent_parties)}")
+    lines += story.unexpected
     if story.recovered_at:
         lines.append(f"what happened between the crash and the recovery in entry {story.recovered_at[0]}")
     for facts in story.recordings.values():
-        lines.append(_recording_sentence(facts.recording, facts.state, facts.sha256))
+        lines.append(_recording_sentence(facts))
     if story.unknown:
         names = ", ".join(f"{kind} ({count})" for kind, count in sorted(story.unknown.items()))
         lines.append(f"entries of kinds unknown to this program are in the log, but were not interpreted: {names}")
@@ -390,14 +391,16 @@ def _not_proven(body: dict[str, Any], story: Story, *, missing: int) -> list[str
     return lines
 
 
-def _recording_sentence(recording: str, state: str, sha256: str) -> str:
-    if state == "destroyed":
-        return f"recording {recording} was destroyed: its sound can no longer be compared"
-    if state == "open":
-        return f"recording {recording} was not closed in these entries: its content is not covered"
-    if not sha256:
-        return f"recording {recording} left no file"
-    return f"the sound of recording {recording} itself: compare the file's SHA-256 with {sha256}"
+def _recording_sentence(facts: RecordingFacts) -> str:
+    name = f"recording {facts.recording}"
+    if facts.state == "destroyed":
+        return f"{name} was destroyed: its sound can no longer be compared"
+    if facts.state == "open":
+        return f"{name} was not closed in these entries: its content is not covered"
+    failed = f" (it failed: {facts.failed})" if facts.failed else ""
+    if not facts.sha256:
+        return f"{name} left no file to compare{failed}"
+    return f"the sound of {name} itself{failed}: compare the file's SHA-256 with {facts.sha256}"
 
 
 # --- small things ---------------------------------------------------------------------------------------

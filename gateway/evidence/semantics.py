@@ -16,7 +16,16 @@ COVERING_VERDICTS = frozenset({"granted", "not_required"})
 VERDICTS = COVERING_VERDICTS | {"refused", "unanswered", "unclear", "withdrawn"}
 
 _CARRIED = frozenset(
-    {"prompt.played", "answer.digit", "leg.answered", "leg.ended", "leg.held", "call.recovered", "personal.erased"}
+    {
+        "prompt.played",
+        "answer.digit",
+        "leg.answered",
+        "leg.ended",
+        "leg.held",
+        "hold.overdue",
+        "ask.again",
+        "personal.erased",
+    }
 )
 """Known kinds that cannot contradict the rule."""
 
@@ -69,6 +78,7 @@ class Story:
     recovered_at: list[int] = field(default_factory=list)
     unknown: dict[str, int] = field(default_factory=dict)
     late_effects: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
     silent_parties: list[str] = field(default_factory=list)
 
 
@@ -100,6 +110,8 @@ class _Walk:
             "hold.cleared": self._hold_cleared,
             "recording.closed": self._closed,
             "recording.destroyed": self._destroyed,
+            "recorder.unexpected": self._unexpected,
+            "call.recovered": self._recovered,
             "call.ended": self._ended,
         }
 
@@ -109,8 +121,6 @@ class _Walk:
         handler = self.steps.get(entry.kind)
         if handler is not None:
             handler(entry)
-        elif entry.kind == "call.recovered":
-            self.story.recovered_at.append(entry.seq)
         elif entry.kind not in _CARRIED:
             self.story.unknown[entry.kind] = self.story.unknown.get(entry.kind, 0) + 1
 
@@ -208,15 +218,25 @@ class _Walk:
     def _closed(self, entry: Entry) -> None:
         track = self._track(_fact(entry, "recording", str))
         facts = track.facts
-        facts.sha256, facts.size = _fact(entry, "sha256", str), _fact(entry, "size", int)
-        facts.frames, facts.failed = _fact(entry, "frames", int), _fact(entry, "failed", str)
-        facts.state = "closed"
-        on = _check_spans(entry)
+        facts.state, facts.failed = "closed", _fact(entry, "failed", str)
+        if facts.failed and "sha256" not in entry.facts:
+            on = False
+        else:
+            facts.sha256, facts.size = _fact(entry, "sha256", str), _fact(entry, "size", int)
+            facts.frames, on = _fact(entry, "frames", int), _check_spans(entry)
         if on and track.allowed_at is None:
             self._require_cover(entry, "the recording holds sound")
             _lie(entry, "the recording holds sound, yet no entry before it opened the recorder")
         track.in_flight.clear()
         track.owed, track.shut_at = None, entry.seq
+
+    def _unexpected(self, entry: Entry) -> None:
+        """The gateway itself reports a recorder that nobody had opened: true, and no comfort."""
+        recording, state = _fact(entry, "recording", str), _fact(entry, "state", str)
+        self.story.unexpected.append(f"entry {entry.seq} saw recorder {recording} '{state}' when none was to run")
+
+    def _recovered(self, entry: Entry) -> None:
+        self.story.recovered_at.append(entry.seq)
 
     def _destroyed(self, entry: Entry) -> None:
         self._track(_fact(entry, "recording", str)).facts.state = "destroyed"

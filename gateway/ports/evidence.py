@@ -12,6 +12,7 @@ from gateway.evidence import bundle, canonical, merkle
 from gateway.evidence.canonical import Entry
 from gateway.evidence.canonical import Json as Json
 from gateway.evidence.checkpoint import Checkpoint, Signer, sign_checkpoint
+from gateway.evidence.errors import EntryInvalid
 
 
 class EvidenceUnavailable(RuntimeError):
@@ -20,6 +21,10 @@ class EvidenceUnavailable(RuntimeError):
 
 class ForkDetected(EvidenceUnavailable):
     """Signing would let two histories of this log exist (a restored backup, a second instance). The text says why."""
+
+
+class EntryRefused(EvidenceUnavailable):
+    """The entry itself cannot be written (a float, 64 KiB, a malformed kind). Trying again will not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class EvidenceLog(Protocol):
 
         *personal* values are written as salted commitments; value and salt go to a side table. The facts are
         copied before the first await. A cancelled append may still be written.
-        Raises `EvidenceUnavailable`; `EntryInvalid` for what an entry cannot hold (a float, 64 KiB).
+        Raises `EvidenceUnavailable`, as `EntryRefused` for what an entry cannot hold (a float, 64 KiB).
         """
         ...
 
@@ -84,6 +89,17 @@ class EvidenceLog(Protocol):
     def verifier_key(self) -> str:
         """The public key line (C2SP signed-note verifier key) that `evidence verify --key` takes."""
         ...
+
+
+def copy_facts(facts: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return a deep copy of plain types. Raises `EntryRefused` for what no entry can hold."""
+    try:
+        copied = canonical.checked(facts)
+    except EntryInvalid as error:
+        raise EntryRefused(str(error)) from None
+    if not isinstance(copied, Mapping):
+        raise EntryRefused("facts are not a mapping")
+    return copied
 
 
 @dataclass(slots=True)
@@ -122,16 +138,18 @@ class FakeEvidenceLog:
     async def append(
         self, call_id: str, kind: str, facts: Mapping[str, Json], personal: Mapping[str, str] | None = None
     ) -> Receipt:
-        copied = canonical.checked(facts)
-        assert isinstance(copied, Mapping)
         sealed = {name: (self._salt(), value) for name, value in (personal or {}).items()}
+        copied = copy_facts(facts)
         async with self._turn:
             await asyncio.sleep(0)
             await self._gate.wait()
             if self._failing:
                 self._failing -= 1
                 raise EvidenceUnavailable("the fake log was told to fail")
-            return self._write(call_id, kind, copied, sealed)
+            try:
+                return self._write(call_id, kind, copied, sealed)
+            except EntryInvalid as error:
+                raise EntryRefused(str(error)) from None
 
     def _salt(self) -> bytes:
         self._issued += 1

@@ -29,14 +29,14 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class RecordingRecord:
-    """One recording. *wrapped_key* is empty once it is destroyed; *size* in bytes, *frames* of 20 ms."""
+    """One recording. *wrapped* is its wrapped key, empty once that is destroyed; *size* in bytes, *frames* of 20 ms."""
 
     recording: str
     call_id: str
     path: str
     recipient: str
     opened_at: datetime
-    wrapped_key: bytes = field(repr=False)
+    wrapped: bytes = field(repr=False)
     state: RecordingState = "open"
     sha256: str = ""
     size: int = 0
@@ -50,16 +50,16 @@ class CallRegistry(Protocol):
     All methods raise `RegistryUnavailable`; those about one thing raise `KeyError` when there is no such thing.
     """
 
-    async def call_started(self, call_id: str, started_at: datetime, policy: str) -> None:
-        """Note a new call. Raises `ValueError` when there is one of this id."""
+    async def call_started(self, call_id: str, *, policy: str) -> None:
+        """Note a new call under the policy of this name. Raises `ValueError` when there is one of this id."""
         ...
 
     async def call_verdict(self, call_id: str, verdict: str) -> None:
         """Note the caller's present verdict."""
         ...
 
-    async def call_ended(self, call_id: str, ended_at: datetime, verdict: str) -> None:
-        """Note the end. A call that has ended already keeps its first end."""
+    async def call_ended(self, call_id: str, *, verdict: str) -> None:
+        """Note the end and the caller's last verdict. A call that has ended already keeps its first end."""
         ...
 
     async def call(self, call_id: str) -> CallRecord: ...
@@ -73,13 +73,13 @@ class CallRegistry(Protocol):
         ...
 
     async def recording_opened(
-        self, recording: str, call_id: str, path: str, recipient: str, wrapped_key: bytes, opened_at: datetime
+        self, recording: str, *, call_id: str, path: str, recipient: str, wrapped: bytes
     ) -> None:
         """Note a recording before its file exists: without its key on the disk it could never be read.
-        Raises `ValueError` when there is one of this id."""
+        Raises `ValueError` when there is one of this id, `KeyError` when there is no such call."""
         ...
 
-    async def recording_closed(self, recording: str, sha256: str, size: int, frames: int, closed_at: datetime) -> None:
+    async def recording_closed(self, recording: str, *, sha256: str, size: int, frames: int) -> None:
         """Note the sealed file's facts. A destroyed recording stays destroyed."""
         ...
 
@@ -159,10 +159,15 @@ def secret_matches(secret: bytes, sha256: bytes) -> bool:
 # --- fakes ----------------------------------------------------------------------------------------------
 
 
+def _epoch() -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
 @dataclass(slots=True)
 class FakeCallRegistry:
     """Calls and recordings in memory. `fail_next(n)` makes the next *n* changes raise."""
 
+    clock: Callable[[], datetime] = _epoch
     all_calls: dict[str, CallRecord] = field(default_factory=dict)
     all_recordings: dict[str, RecordingRecord] = field(default_factory=dict)
     _failing: int = 0
@@ -175,21 +180,21 @@ class FakeCallRegistry:
             self._failing -= 1
             raise RegistryUnavailable("the fake registry was told to fail")
 
-    async def call_started(self, call_id: str, started_at: datetime, policy: str) -> None:
+    async def call_started(self, call_id: str, *, policy: str) -> None:
         self._change()
         if call_id in self.all_calls:
             raise ValueError("there is a call of this id")
-        self.all_calls[call_id] = CallRecord(call_id, started_at, policy)
+        self.all_calls[call_id] = CallRecord(call_id, self.clock(), policy)
 
     async def call_verdict(self, call_id: str, verdict: str) -> None:
         self._change()
         self.all_calls[call_id] = replace(self.all_calls[call_id], verdict=verdict)
 
-    async def call_ended(self, call_id: str, ended_at: datetime, verdict: str) -> None:
+    async def call_ended(self, call_id: str, *, verdict: str) -> None:
         self._change()
         known = self.all_calls[call_id]
         if known.state == "open":
-            self.all_calls[call_id] = replace(known, ended_at=ended_at, verdict=verdict, state="ended")
+            self.all_calls[call_id] = replace(known, ended_at=self.clock(), verdict=verdict, state="ended")
 
     async def call(self, call_id: str) -> CallRecord:
         return self.all_calls[call_id]
@@ -204,27 +209,27 @@ class FakeCallRegistry:
         return sorted(self.all_calls.values(), key=lambda call: (call.started_at, call.call_id))
 
     async def recording_opened(
-        self, recording: str, call_id: str, path: str, recipient: str, wrapped_key: bytes, opened_at: datetime
+        self, recording: str, *, call_id: str, path: str, recipient: str, wrapped: bytes
     ) -> None:
         self._change()
         if recording in self.all_recordings:
             raise ValueError("there is a recording of this id")
         if call_id not in self.all_calls:
             raise KeyError(call_id)
-        self.all_recordings[recording] = RecordingRecord(recording, call_id, path, recipient, opened_at, wrapped_key)
+        self.all_recordings[recording] = RecordingRecord(recording, call_id, path, recipient, self.clock(), wrapped)
 
-    async def recording_closed(self, recording: str, sha256: str, size: int, frames: int, closed_at: datetime) -> None:
+    async def recording_closed(self, recording: str, *, sha256: str, size: int, frames: int) -> None:
         self._change()
         known = self.all_recordings[recording]
         state: RecordingState = "destroyed" if known.state == "destroyed" else "closed"
         self.all_recordings[recording] = replace(
-            known, sha256=sha256, size=size, frames=frames, closed_at=closed_at, state=state
+            known, sha256=sha256, size=size, frames=frames, closed_at=self.clock(), state=state
         )
 
     async def recording_destroyed(self, recording: str) -> None:
         self._change()
         known = self.all_recordings[recording]
-        self.all_recordings[recording] = replace(known, wrapped_key=b"", state="destroyed")
+        self.all_recordings[recording] = replace(known, wrapped=b"", state="destroyed")
 
     async def recording(self, recording: str) -> RecordingRecord:
         return self.all_recordings[recording]
@@ -237,10 +242,6 @@ class FakeCallRegistry:
 
     def _by_opening(self) -> list[RecordingRecord]:
         return sorted(self.all_recordings.values(), key=lambda record: (record.opened_at, record.recording))
-
-
-def _epoch() -> datetime:
-    return datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from gateway.evidence import canonical, merkle
 from gateway.evidence.bundle import Logged, Opening, build_bundle
 from gateway.evidence.canonical import Entry, Json
 from gateway.evidence.checkpoint import Signer, parse_checkpoint
-from gateway.ports.evidence import EvidenceUnavailable, ForkDetected, LoggedCall, Receipt
+from gateway.ports.evidence import EvidenceUnavailable, ForkDetected, LoggedCall, Receipt, copy_facts
 
 _T = TypeVar("_T")
 
@@ -94,8 +94,7 @@ class SqliteEvidenceLog:
     async def _append(
         self, call_id: str, kind: str, facts: Mapping[str, Json], personal: Mapping[str, str], *, erase: bool
     ) -> Receipt:
-        copied = canonical.checked(facts)
-        assert isinstance(copied, Mapping)
+        copied = copy_facts(facts)
         sealed = {name: (self._randomness(canonical.SALT_BYTES), value) for name, value in personal.items()}
         at = canonical.timestamp(self._clock())
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()

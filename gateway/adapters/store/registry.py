@@ -146,15 +146,21 @@ def _make_tables(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class SqliteCallRegistry:
     """`CallRegistry` on SQLite."""
 
-    def __init__(self, database: RegistryDatabase) -> None:
+    def __init__(self, database: RegistryDatabase, *, clock: Callable[[], datetime] = _now) -> None:
         self._work = database.work
         self._shred = database.shred
+        self._clock = clock
 
-    async def call_started(self, call_id: str, started_at: datetime, policy: str) -> None:
-        row = {"call_id": call_id, "started_at": _to_us(started_at), "policy": policy, "state": "open", "verdict": ""}
+    async def call_started(self, call_id: str, *, policy: str) -> None:
+        started = _to_us(self._clock())
+        row = {"call_id": call_id, "started_at": started, "policy": policy, "state": "open", "verdict": ""}
 
         def insert(connection: sa.Connection) -> None:
             if _exists(connection, _calls.c.call_id == call_id):
@@ -166,10 +172,12 @@ class SqliteCallRegistry:
     async def call_verdict(self, call_id: str, verdict: str) -> None:
         await self._work(lambda connection: _update(connection, _calls.c.call_id, call_id, verdict=verdict))
 
-    async def call_ended(self, call_id: str, ended_at: datetime, verdict: str) -> None:
+    async def call_ended(self, call_id: str, *, verdict: str) -> None:
+        ended = _to_us(self._clock())
+
         def end(connection: sa.Connection) -> None:
             if _one(connection, _calls.c.call_id, call_id).state == "open":
-                values = {"ended_at": _to_us(ended_at), "state": "ended", "verdict": verdict}
+                values = {"ended_at": ended, "state": "ended", "verdict": verdict}
                 _update(connection, _calls.c.call_id, call_id, **values)
 
         await self._work(end)
@@ -186,11 +194,11 @@ class SqliteCallRegistry:
         return await self._work(lambda connection: [_call(row) for row in connection.execute(query)])
 
     async def recording_opened(
-        self, recording: str, call_id: str, path: str, recipient: str, wrapped_key: bytes, opened_at: datetime
+        self, recording: str, *, call_id: str, path: str, recipient: str, wrapped: bytes
     ) -> None:
         row = {
             **{"recording": recording, "call_id": call_id, "path": path, "recipient": recipient, "state": "open"},
-            **{"wrapped_key": wrapped_key, "opened_at": _to_us(opened_at), "sha256": "", "size": 0, "frames": 0},
+            **{"wrapped_key": wrapped, "opened_at": _to_us(self._clock()), "sha256": "", "size": 0, "frames": 0},
         }
 
         def insert(connection: sa.Connection) -> None:
@@ -201,11 +209,13 @@ class SqliteCallRegistry:
 
         await self._work(insert)
 
-    async def recording_closed(self, recording: str, sha256: str, size: int, frames: int, closed_at: datetime) -> None:
+    async def recording_closed(self, recording: str, *, sha256: str, size: int, frames: int) -> None:
+        closed = _to_us(self._clock())
+
         def close(connection: sa.Connection) -> None:
             known = _one(connection, _recordings.c.recording, recording)
             state = "destroyed" if known.state == "destroyed" else "closed"
-            values = {"sha256": sha256, "size": size, "frames": frames, "closed_at": _to_us(closed_at), "state": state}
+            values = {"sha256": sha256, "size": size, "frames": frames, "closed_at": closed, "state": state}
             _update(connection, _recordings.c.recording, recording, **values)
 
         await self._work(close)
@@ -229,10 +239,6 @@ class SqliteCallRegistry:
     async def _recordings(self, condition: sa.ColumnElement[bool]) -> Sequence[RecordingRecord]:
         query = sa.select(_recordings).where(condition).order_by(_recordings.c.opened_at, _recordings.c.recording)
         return await self._work(lambda connection: [_recording(row) for row in connection.execute(query)])
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 class SqliteApiKeys:
@@ -314,7 +320,7 @@ def _recording(row: Any) -> RecordingRecord:
         path=row.path,
         recipient=row.recipient,
         opened_at=_from_us(row.opened_at),
-        wrapped_key=row.wrapped_key,
+        wrapped=row.wrapped_key,
         state=row.state,
         sha256=row.sha256,
         size=row.size,

@@ -25,7 +25,7 @@ from gateway.evidence import canonical, merkle
 from gateway.evidence.canonical import Entry
 from gateway.evidence.checkpoint import Checkpoint, Signer
 from gateway.evidence.errors import EntryInvalid, EvidenceInvalid
-from gateway.ports.evidence import EvidenceUnavailable, ForkDetected, Receipt
+from gateway.ports.evidence import EntryRefused, EvidenceUnavailable, ForkDetected, Receipt
 
 _log = structlog.get_logger(__name__)
 
@@ -302,7 +302,7 @@ class _Batch:
         self._nodes: list[dict[str, Any]] = []
         self._personal: list[dict[str, Any]] = []
 
-    def add(self, job: Append) -> _Row | EntryInvalid:
+    def add(self, job: Append) -> _Row | EntryRefused:
         """Place the job's entry at the end of the log; an entry that cannot be written fails alone."""
         tail = self.tails.get(job.call_id) or self._known.get(job.call_id) or find_tail(self._connection, job.call_id)
         try:
@@ -318,7 +318,7 @@ class _Batch:
             )
             data = canonical.encode(entry)
         except EntryInvalid as error:
-            return error
+            return EntryRefused(str(error))
         row = _Row(self.frontier.size, entry, data, merkle.leaf_hash(data))
         self.rows.append(row)
         self.tails[job.call_id] = Tail(entry.seq, row.leaf)
