@@ -15,6 +15,7 @@ from gateway.domain.call import AGENT, CALLER
 from gateway.ports import media
 from gateway.ports.evidence import EvidenceUnavailable, Json
 from gateway.ports.prompts import PromptMissing
+from gateway.ports.registry import RegistryUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -126,9 +127,14 @@ async def _open(session: CallSession, command: do.OpenRecorder) -> None:
     key = session.services.keys.new_recording_key(command.recording)
     path = str(session.services.recordings / f"{command.recording}.wav.age")
     fill = cast(media.PausedFill, rules.paused_fill)
-    await session.services.registry.recording_opened(
-        command.recording, call_id=session.call_id, path=path, recipient=key.recipient, wrapped=key.wrapped
-    )
+    try:
+        await session.services.registry.recording_opened(
+            command.recording, call_id=session.call_id, path=path, recipient=key.recipient, wrapped=key.wrapped
+        )
+    except (RegistryUnavailable, KeyError):
+        failed = "the registry did not take the recording's key"
+        session.post(ev.RecorderClosed(at_ns=session.now_ns(), recording=command.recording, failed=failed))
+        return
     session.recordings[command.recording] = OpenRecording(path, key.wrapped, fill)
     open_recorder(
         session.services.media.send,
@@ -174,7 +180,10 @@ async def _reply(session: CallSession, command: do.Reply) -> None:
 
 
 async def _over(session: CallSession, command: do.CallOver) -> None:
-    await session.services.registry.call_ended(session.call_id, verdict=str(session.call.verdict))
+    try:
+        await session.services.registry.call_ended(session.call_id, verdict=str(session.call.verdict))
+    except (RegistryUnavailable, KeyError):
+        _log.error("the registry did not take a call's end", call_id=session.call_id)
 
 
 HANDLERS: Mapping[type[do.Command], Callable[[CallSession, Any], Awaitable[None]]] = {

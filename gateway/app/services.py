@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from gateway.domain.commands import Command
 from gateway.domain.events import Event
 from gateway.ports.clock import Clock, Identities
@@ -12,8 +14,10 @@ from gateway.ports.keys import KeyStore
 from gateway.ports.media import MediaServer
 from gateway.ports.policy import CallFacts, PolicyBook
 from gateway.ports.prompts import PromptLibrary
-from gateway.ports.registry import CallRegistry
+from gateway.ports.registry import CallRegistry, RegistryUnavailable
 from gateway.ports.vault import RecordingVault
+
+_log = structlog.get_logger(__name__)
 
 Tap = Callable[[str, Event | Command, int], None]
 """Sees every event and command of every call: (call id, event or command, CLOCK_MONOTONIC ns). Must not block."""
@@ -38,6 +42,21 @@ class Services:
     route: Route
     recordings: Path
     taps: list[Tap] = field(default_factory=list)
+
+    async def note_closed(self, recording: str, sha256: str, size: int, frames: int) -> None:
+        """Note a final recording. The evidence has the same facts, so a registry that cannot write is only logged:
+        `recordings reconcile` finds the rest."""
+        try:
+            await self.registry.recording_closed(recording, sha256=sha256, size=size, frames=frames)
+        except (RegistryUnavailable, KeyError):
+            _log.error("the registry did not take a closed recording", recording=recording)
+
+    async def note_destroyed(self, recording: str) -> None:
+        """Destroy the key of a recording that has no file (any more)."""
+        try:
+            await self.registry.recording_destroyed(recording)
+        except (RegistryUnavailable, KeyError):
+            _log.error("the registry did not destroy a key", recording=recording)
 
     def tap(self, call_id: str, what: Event | Command, mono_ns: int) -> None:
         """Show *what* to everybody who watches."""

@@ -105,16 +105,15 @@ class CallSession:
         checked = "no file"
         failed = event.failed
         if event.sha256 and opened is not None:
-            identity = self.services.keys.unwrap(event.recording, opened.wrapped)
-            wrong = await asyncio.to_thread(
-                self.services.vault.mismatch, opened.path, identity, event.spans, opened.fill
-            )
+            wrong = await self._mismatch(event, opened)
             checked = wrong or "sample-exact"
             failed = failed or ("does not match its timeline" if wrong else "")
-        await self.services.registry.recording_closed(
-            event.recording, sha256=event.sha256, size=event.size, frames=event.frames
-        )
+        await self.services.note_closed(event.recording, event.sha256, event.size, event.frames)
+        purged = not event.sha256 and event.frames > 0 and not event.failed
+        if not event.sha256:
+            await self.services.note_destroyed(event.recording)
         facts = {
+            "purged": purged,
             "sha256": event.sha256,
             "size": event.size,
             "frames": event.frames,
@@ -125,6 +124,13 @@ class CallSession:
             ],
         }
         self.post(ev.RecorderClosed(at_ns=event.mono_ns, recording=event.recording, facts=facts, failed=failed))
+
+    async def _mismatch(self, event: media.RecorderClosed, opened: OpenRecording) -> str:
+        try:
+            identity = self.services.keys.unwrap(event.recording, opened.wrapped)
+        except ValueError:
+            return "its key cannot be unwrapped"
+        return await asyncio.to_thread(self.services.vault.mismatch, opened.path, identity, event.spans, opened.fill)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from gateway.domain.call import AGENT_KEY, CALLER, Call, Phase
 from gateway.domain.recording import RecorderState
 from gateway.ports import media
 from gateway.ports.policy import CallFacts
+from gateway.ports.registry import RegistryUnavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -89,7 +90,7 @@ class Switchboard:
     async def _serve(self, session: CallSession) -> None:
         """Run one call from its registration to its end."""
         try:
-            await self.services.registry.call_started(session.call_id, policy=session.call.rules.policy[0])
+            await self._register(session)
             await session.run()
         finally:
             self.sessions.pop(session.call_id, None)
@@ -98,6 +99,13 @@ class Switchboard:
             self.services.media.send(media.HangUp(session.incoming.leg, 500))
             session.over.set()
             self.feed.publish("call", self.view(session))
+
+    async def _register(self, session: CallSession) -> None:
+        """A call that cannot be registered is served all the same, but never recorded: recordings need the registry."""
+        try:
+            await self.services.registry.call_started(session.call_id, policy=session.call.rules.policy[0])
+        except RegistryUnavailable:
+            _log.error("the registry did not take a call", call_id=session.call_id)
 
     def _worker_lost(self, event: media.WorkerLost) -> None:
         """A media process died: its legs are gone; its recordings end where the disk has them."""
@@ -115,7 +123,7 @@ class Switchboard:
         opened = session.recordings.pop(recording, None)
         sha256, size = await asyncio.to_thread(file_facts, Path(opened.path)) if opened else ("", 0)
         facts = {"sha256": sha256, "size": size, "frames": 0, "checked": "media process lost", "spans": []}
-        await self.services.registry.recording_closed(recording, sha256=sha256, size=size, frames=0)
+        await self.services.note_closed(recording, sha256, size, 0)
         session.post(
             ev.RecorderClosed(at_ns=session.now_ns(), recording=recording, facts=facts, failed="media process lost")
         )

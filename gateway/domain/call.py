@@ -475,6 +475,8 @@ class Call:
             return
         self._emit(do.StopTimer(self._observe_timer))
         self._log("recording.closed", recording=event.recording, failed=event.failed, **event.facts)
+        if event.facts.get("purged"):
+            self._log("recording.destroyed", recording=event.recording, cause=self._why)
         if event.failed or self.recorder.stage is not Stage.CLOSING:
             self._emit(do.RaiseAlarm("recording_failed"))
         self._recorder_is_closed(event.failed or ("" if self.recorder.stage is Stage.CLOSING else "closed by itself"))

@@ -1,0 +1,99 @@
+"""Taking over after a crash: what the last control process left open is closed in the log, truthfully.
+
+The media processes of the last life go on without us: bridged calls stay up, unrecorded. They sealed their recordings
+when the control process died and left a note (`<file>.closed.json`) beside each.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gateway.app.services import Services
+from gateway.app.switchboard import file_facts
+from gateway.ports.registry import CallRecord, RecordingRecord
+
+_log = structlog.get_logger(__name__)
+
+SEALING_S = 2.0
+"""How long an orphaned media process may take to seal a recording."""
+
+
+async def recover(services: Services) -> int:
+    """Close every call that was open when the last control process ended. Returns how many.
+
+    Raises `EvidenceUnavailable` and `RegistryUnavailable`: a gateway that cannot write must not start.
+    """
+    calls = await services.registry.open_calls()
+    for record in calls:
+        await _recover(services, record)
+    if calls:
+        _log.warning("took over calls of the last control process", calls=len(calls))
+    return len(calls)
+
+
+async def _recover(services: Services, record: CallRecord) -> None:
+    call_id = record.call_id
+    try:
+        entries = await services.evidence.entries(call_id)
+    except KeyError:
+        await services.registry.call_ended(call_id, verdict="unanswered")
+        return
+    kinds = [entry.kind for entry in entries]
+    verdicts = [str(e.facts["verdict"]) for e in entries if e.kind == "verdict" and e.facts.get("party") == "caller"]
+    verdict = verdicts[-1] if verdicts else "unanswered"
+    if "call.ended" not in kinds:
+        await services.evidence.append(call_id, "call.recovered", {"cause": "control process lost"})
+        for recording in await services.registry.recordings(call_id):
+            if recording.state == "open":
+                await _close(services, recording)
+        total = len(await services.evidence.entries(call_id)) + 1
+        await services.evidence.append(call_id, "call.ended", {"cause": "control process lost", "entries": total})
+    await services.registry.call_ended(call_id, verdict=verdict)
+
+
+async def _close(services: Services, record: RecordingRecord) -> None:
+    """Write down what became of a recording nobody closed."""
+    path = Path(record.path)
+    note = await _sealing_note(path)
+    sha256, size = await asyncio.to_thread(file_facts, path)
+    sealed = bool(note) and note.get("sha256") == sha256
+    frames = int(note.get("frames", 0)) if sealed else 0
+    facts: dict[str, Any] = {
+        "recording": record.recording,
+        "sha256": sha256,
+        "size": size,
+        "frames": frames,
+        "spans": note.get("spans", []) if sealed else [],
+        "checked": "sealed by the media process" if sealed else "ends where the disk has it",
+        "failed": "control process lost" if sealed else "control and media process lost",
+        "purged": False,
+    }
+    await services.evidence.append(record.call_id, "recording.closed", facts)
+    if sha256:
+        await services.registry.recording_closed(record.recording, sha256=sha256, size=size, frames=frames)
+    else:
+        await services.registry.recording_destroyed(record.recording)
+    await asyncio.to_thread(_note_path(path).unlink, missing_ok=True)
+
+
+def _note_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.closed.json")
+
+
+async def _sealing_note(path: Path) -> Mapping[str, Any]:
+    """Return the note beside a recording, waiting a little for one that is being written; empty when there is none."""
+    for _ in range(int(SEALING_S / 0.1)):
+        try:
+            note = json.loads(await asyncio.to_thread(_note_path(path).read_text))
+            return note if isinstance(note, dict) else {}
+        except FileNotFoundError:
+            if not await asyncio.to_thread(path.exists):
+                return {}
+            await asyncio.sleep(0.1)
+        except ValueError:
+            return {}
+    return {}

@@ -1,0 +1,175 @@
+"""The one place that wires adapters to ports."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from gateway.adapters.config.policies import FilePolicyBook, load_book, prompt_minimum, prompt_problems
+from gateway.adapters.config.settings import Settings
+from gateway.adapters.keys.file_keys import FileKeyStore
+from gateway.adapters.prompts.library import FilePromptLibrary, load_prompts
+from gateway.adapters.recorder.vault import AgeVault
+from gateway.adapters.sip.front import SipFront
+from gateway.adapters.sip.pool import SipWorkerPool
+from gateway.adapters.sip.protocol import WorkerConfig
+from gateway.adapters.store.evidence_log import SqliteEvidenceLog
+from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys, SqliteCallRegistry
+from gateway.adapters.system import SystemClock, Ulids
+from gateway.app.recovery import recover
+from gateway.app.services import Services
+from gateway.app.switchboard import Switchboard
+from gateway.policy.errors import PolicyError
+from gateway.ports.policy import CallFacts
+
+_log = structlog.get_logger(__name__)
+
+WORKER_ARGV: Sequence[str] = (sys.executable, "-m", "gateway.bootstrap")
+
+
+def configure_logging() -> None:
+    """Log one JSON object a line to standard error. Messages are constants; values are never personal."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+@dataclass(slots=True)
+class Folders:
+    """Where the embedded default keeps things, all below one folder."""
+
+    root: Path
+
+    @property
+    def evidence(self) -> Path:
+        return self.root / "evidence.db"
+
+    @property
+    def registry(self) -> Path:
+        return self.root / "registry.db"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def recordings(self) -> Path:
+        return self.root / "recordings"
+
+
+def agent_route(template: str) -> Callable[[CallFacts], str]:
+    """Return the route of the embedded default: one SIP address, `{called}` standing for the number dialled.
+
+    Characters that have no place in a user part are left out: the caller chooses the number, not the address.
+    """
+
+    def route(facts: CallFacts) -> str:
+        user = "".join(char for char in facts.called if char.isalnum() or char in "+-_.*#")
+        return template.replace("{called}", user or "unknown")
+
+    return route
+
+
+@dataclass(slots=True, eq=False)
+class Gateway:
+    """A running gateway."""
+
+    settings: Settings
+    services: Services
+    switchboard: Switchboard
+    pool: SipWorkerPool
+    front: SipFront
+    evidence: SqliteEvidenceLog
+    api_keys: SqliteApiKeys
+    prompts: FilePromptLibrary
+    database: RegistryDatabase
+
+    async def stop(self, cause: str = "gateway stopped") -> None:
+        """End the live calls with their evidence complete, then everything else."""
+        self.front.draining = True
+        await self.switchboard.drain(cause=cause)
+        await self.front.stop()
+        await self.pool.stop()
+        await self.database.aclose()
+        await self.evidence.aclose()
+
+
+async def start_gateway(settings: Settings) -> Gateway:
+    """Bring everything up. Raises `PolicyError`, `EvidenceUnavailable`, `RegistryUnavailable`, `OSError` or
+    `WorkerStartFailed`; nothing is left running then."""
+    folders = Folders(settings.storage.folder.resolve())
+    folders.recordings.mkdir(parents=True, exist_ok=True, mode=0o700)
+    prompts, findings = load_prompts(settings.prompts.folder)
+    for finding in findings:
+        _log.error("a prompt is not usable", file=finding.file, finding=finding.message)
+    book = load_book(settings.policy.folder)
+    if problems := prompt_problems(book, prompts):
+        raise PolicyError(problems)
+    clock = SystemClock()
+    evidence = SqliteEvidenceLog(folders.evidence, folders.keys, settings.evidence.origin)
+    database = RegistryDatabase(folders.registry)
+    host, _, port = settings.sip.bind.rpartition(":")
+    front = SipFront(
+        host.strip("[]"),
+        int(port),
+        choose_worker=lambda: pool.choose_worker(),
+        allowed_sources=settings.sip.allowed_sources,
+        invites_per_second=settings.sip.invites_per_second,
+    )
+    try:
+        await front.start()
+        pool = SipWorkerPool(
+            WORKER_ARGV,
+            calls=settings.sip.calls,
+            address=front.address,
+            template=WorkerConfig(
+                control_fd=-1,
+                bind_host=host.strip("[]"),
+                public_address=front.address,
+                rtp_ports=settings.sip.rtp_ports,
+                sources=settings.sip.allowed_sources,
+                media_lost_s=float(settings.sip.media_timeout_s),
+            ),
+        )
+        services = Services(
+            media=pool,
+            evidence=evidence,
+            registry=SqliteCallRegistry(database),
+            keys=FileKeyStore(folders.keys),
+            vault=AgeVault(),
+            prompts=prompts,
+            policy=FilePolicyBook(book, prompt_minimum(prompts)),
+            clock=clock,
+            identities=Ulids(),
+            route=agent_route(settings.sip.agent),
+            recordings=folders.recordings,
+        )
+        await recover(services)
+        switchboard = Switchboard(services)
+        await pool.start(switchboard.on_media)
+    except BaseException:
+        await front.stop()
+        await database.aclose()
+        await evidence.aclose()
+        raise
+    api_keys = SqliteApiKeys(database)
+    return Gateway(settings, services, switchboard, pool, front, evidence, api_keys, prompts, database)
+
+
+def main_worker() -> None:
+    """Run one SIP worker: the process that a pool starts."""
+    from gateway.adapters.recorder.writer import AgeRecordingWriter
+    from gateway.adapters.sip.worker import run_worker
+
+    run_worker(WorkerConfig.from_environment(), AgeRecordingWriter)
+
+
+if __name__ == "__main__":
+    main_worker()
