@@ -13,12 +13,16 @@ from gateway.app.translate import LEG_EVENTS
 from gateway.domain import commands as do
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, Call, Phase
-from gateway.domain.recording import RecorderState
+from gateway.domain.recording import RecorderState, Stage
 from gateway.ports import media
 from gateway.ports.evidence import Receipt
 from gateway.ports.policy import CallFacts, Decision
 
 _log = structlog.get_logger(__name__)
+
+
+NOTHING_DUE = frozenset({Stage.IDLE, Stage.FAILED})
+"""Stages in which no observation is on its way."""
 
 
 @dataclass(slots=True)
@@ -214,7 +218,8 @@ class CallSession:
             return Outcome(False, answer.code)
         if answer.code == "still_paused":
             return Outcome(True, answer.code, True, "other holds remain")
-        observed = await self._wait_for(lambda: self._is_seen(seen), wait_ms)
+        await self._wait_for(lambda: self._is_seen(seen) or self.call.recorder.stage in NOTHING_DUE, wait_ms)
+        observed = self._is_seen(seen)
         return Outcome(True, answer.code, observed, "" if observed else self._why_not(seen))
 
     def _is_seen(self, seen: RecorderState | None) -> bool:

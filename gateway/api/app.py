@@ -1,0 +1,259 @@
+"""The HTTP interface. Routes translate; every decision is the call's."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from gateway.api import problems
+from gateway.api.access import Caller, require_agent, require_role
+from gateway.api.metrics import Metrics
+from gateway.api.problems import Problem
+from gateway.app.session import CallSession, Outcome
+from gateway.app.switchboard import NoSuchCall, Switchboard
+from gateway.ports.evidence import EvidenceUnavailable
+from gateway.ports.registry import ApiKey, ApiKeys
+
+CallId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$", description="our call id, a ULID")]
+AgentName = Annotated[str, Path(pattern=r"^[A-Za-z0-9+_.*#-]{1,64}$")]
+Reason = Literal["agent_key", "card_entry", "supervisor"]
+
+
+class OutcomeBody(BaseModel):
+    """What became of a request. *observed*: the new state was seen; otherwise *because* says why not."""
+
+    call_id: str
+    accepted: bool
+    code: str
+    observed: bool
+    because: str
+    recorder: str
+    verdict: str
+
+
+class HoldBody(BaseModel):
+    """One reason to pause."""
+
+    reason: str
+    actor: str
+    expires_in_ms: int | None
+
+
+class RecorderBody(BaseModel):
+    """The recorder's three facts; only *observed* is the truth."""
+
+    desired: str
+    commanded: str
+    observed: str
+    recording: str | None
+
+
+class CallBody(BaseModel):
+    """A live call. No number, no name."""
+
+    call_id: str
+    phase: str
+    verdict: str
+    basis: str
+    policy: str
+    started: str
+    recorder: RecorderBody
+    holds: list[HoldBody]
+
+
+class HealthBody(BaseModel):
+    """Whether new calls can be served."""
+
+    ready: bool
+    calls: int
+    capacity: int
+    because: list[str]
+
+
+def make_app(switchboard: Switchboard, api_keys: ApiKeys, *, is_ready: Callable[[], list[str]]) -> FastAPI:
+    """Build the application. *is_ready* returns what stands against taking calls, empty for ready."""
+    app = FastAPI(
+        title="Consent gateway",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    problems.install(app)
+    app.state.api_keys = api_keys
+    app.state.switchboard = switchboard
+    app.state.metrics = Metrics(switchboard)
+    _health(app, switchboard, is_ready)
+    _calls(app, switchboard)
+    _agents(app, switchboard)
+    _events(app, switchboard)
+    _evidence(app, switchboard)
+    return app
+
+
+def _health(app: FastAPI, switchboard: Switchboard, is_ready: Callable[[], list[str]]) -> None:
+    @app.get("/livez", include_in_schema=True)
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", responses={503: {"model": HealthBody}})
+    async def readyz(response: Response) -> HealthBody:
+        because = is_ready()
+        response.status_code = 503 if because else 200
+        return HealthBody(
+            ready=not because,
+            calls=len(switchboard.sessions),
+            capacity=switchboard.services.media.max_calls,
+            because=because,
+        )
+
+    @app.get("/metrics")
+    async def metrics(key: Caller) -> Response:
+        require_role(key, "supervisor", "viewer")
+        return Response(app.state.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _may_see(key: ApiKey, session: CallSession) -> bool:
+    return key.role != "agent" or key.agent == session.agent
+
+
+def _find(switchboard: Switchboard, key: ApiKey, call_id: str) -> CallSession:
+    try:
+        session = switchboard.session(call_id)
+    except NoSuchCall:
+        raise Problem(404, "no_such_call", "No live call has that id") from None
+    if not _may_see(key, session):
+        raise Problem(404, "no_such_call", "No live call has that id")
+    return session
+
+
+_REFUSED = {
+    "not_recording": (409, "Nothing is or can be recorded on this call"),
+    "not_allowed": (409, "Recording may not go on: the caller has not consented, or the evidence is unavailable"),
+    "withdrawal_not_offered": (409, "The lawful basis of this call offers no withdrawal"),
+    "not_asked": (409, "The party has not been asked"),
+    "nothing_to_ask": (409, "The party has consented or is being asked"),
+    "not_connected": (409, "The parties are not connected"),
+    "call_ended": (410, "The call is over"),
+}
+
+
+def _answer(session: CallSession, outcome: Outcome) -> OutcomeBody:
+    if not outcome.accepted:
+        status, title = _REFUSED.get(outcome.code, (409, "Refused"))
+        raise Problem(status, outcome.code, title, verdict=str(session.call.verdict))
+    return OutcomeBody(
+        call_id=session.call_id,
+        accepted=True,
+        code=outcome.code,
+        observed=outcome.observed,
+        because=outcome.because,
+        recorder=str(session.call.recorder.observed),
+        verdict=str(session.call.verdict),
+    )
+
+
+def _actor(key: ApiKey) -> str:
+    """Who acted, for the evidence: role and key id, never a name."""
+    return f"{key.role}:{key.key_id}"
+
+
+def _calls(app: FastAPI, switchboard: Switchboard) -> None:
+    @app.get("/v1/calls")
+    async def list_calls(key: Caller) -> list[CallBody]:
+        live = [session for session in switchboard.sessions.values() if _may_see(key, session)]
+        return [CallBody.model_validate(switchboard.view(session)) for session in live]
+
+    @app.get("/v1/calls/{call_id}")
+    async def show_call(key: Caller, call_id: CallId) -> CallBody:
+        return CallBody.model_validate(switchboard.view(_find(switchboard, key, call_id)))
+
+    async def act(key: ApiKey, call_id: str, request: Callable[[], Awaitable[Outcome]]) -> OutcomeBody:
+        session = _find(switchboard, key, call_id)
+        require_agent(key, session.agent)
+        return _answer(session, await request())
+
+    @app.post("/v1/calls/{call_id}/pause")
+    async def pause(key: Caller, call_id: CallId, reason: Annotated[Reason, Query()] = "agent_key") -> OutcomeBody:
+        return await act(key, call_id, lambda: switchboard.pause(call_id, actor=_actor(key), reason=reason))
+
+    @app.post("/v1/calls/{call_id}/resume")
+    async def resume(key: Caller, call_id: CallId, reason: Annotated[Reason, Query()] = "agent_key") -> OutcomeBody:
+        return await act(key, call_id, lambda: switchboard.resume(call_id, actor=_actor(key), reason=reason))
+
+    @app.post("/v1/calls/{call_id}/withdraw")
+    async def withdraw(key: Caller, call_id: CallId) -> OutcomeBody:
+        return await act(key, call_id, lambda: switchboard.withdraw(call_id, actor=_actor(key)))
+
+    @app.post("/v1/calls/{call_id}/reconsent")
+    async def reconsent(key: Caller, call_id: CallId) -> OutcomeBody:
+        return await act(key, call_id, lambda: switchboard.reconsent(call_id, actor=_actor(key)))
+
+
+def _agents(app: FastAPI, switchboard: Switchboard) -> None:
+    def present_call(key: ApiKey, agent: str) -> CallSession:
+        require_agent(key, agent)
+        try:
+            return switchboard.agents_call(agent)
+        except NoSuchCall:
+            raise Problem(404, "no_present_call", "The agent is on no call") from None
+
+    @app.post("/v1/agents/{agent}/pause")
+    async def pause(key: Caller, agent: AgentName) -> OutcomeBody:
+        session = present_call(key, agent)
+        return _answer(session, await switchboard.pause(session.call_id, actor=_actor(key)))
+
+    @app.post("/v1/agents/{agent}/resume")
+    async def resume(key: Caller, agent: AgentName) -> OutcomeBody:
+        session = present_call(key, agent)
+        return _answer(session, await switchboard.resume(session.call_id, actor=_actor(key)))
+
+
+def _events(app: FastAPI, switchboard: Switchboard) -> None:
+    @app.get("/v1/events", response_class=StreamingResponse)
+    async def events(key: Caller, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
+        """Server-sent events: first every live call as it is, then each change. `Last-Event-ID` goes on behind it."""
+        require_role(key, "supervisor", "viewer")
+        number = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else None
+
+        async def stream() -> AsyncIterator[str]:
+            after = switchboard.feed.number if number is None else number
+            if number is None:
+                for view in switchboard.views():
+                    yield _event("call", after, view)
+            async for change in switchboard.feed.follow(after):
+                yield _event(change.kind, change.number, change.data)
+
+        return StreamingResponse(
+            stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        )
+
+
+def _event(kind: str, number: int, data: dict[str, Any]) -> str:
+    return f"id: {number}\nevent: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+def _evidence(app: FastAPI, switchboard: Switchboard) -> None:
+    @app.get("/v1/calls/{call_id}/evidence")
+    async def evidence(key: Caller, call_id: CallId) -> Response:
+        """The call's bundle, for `consent-gateway evidence verify`; of a live call: what is durable so far."""
+        require_role(key, "supervisor")
+        try:
+            bundle = await switchboard.services.evidence.export(call_id)
+        except KeyError:
+            raise Problem(404, "no_evidence", "The log has no entry of that call") from None
+        except EvidenceUnavailable:
+            raise Problem(503, "evidence_unavailable", "The evidence cannot be read now") from None
+        return Response(
+            bundle,
+            media_type="application/json",
+            headers={"Content-Disposition": f'attachment; filename="evidence-{call_id}.json"'},
+        )
+
+    @app.get("/v1/evidence/key")
+    async def key_line(key: Caller) -> Response:
+        """The log's public key, as `evidence verify --key` takes it."""
+        return Response(switchboard.services.evidence.verifier_key() + "\n", media_type="text/plain")

@@ -1,0 +1,302 @@
+"""The command line. Every command's work stands in a module of its own, imported when it runs."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="consent-gateway",
+    help="A SIP consent gateway: asks the caller, records only as the answer allows, and keeps the evidence.",
+    epilog="Exit codes: 0 done; 1 a check failed or the answer is no; 2 wrong usage; 3 the gateway or a file is out of reach.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+calls = typer.Typer(help="Live calls of the running gateway.", no_args_is_help=True)
+evidence = typer.Typer(help="The evidence of calls: list, show, export, verify.", no_args_is_help=True)
+policy = typer.Typer(help="Policies: check files, explain a decision.", no_args_is_help=True)
+prompts = typer.Typer(help="The spoken prompts.", no_args_is_help=True)
+recordings = typer.Typer(help="Sealed recordings.", no_args_is_help=True)
+for name, group in (
+    ("calls", calls),
+    ("evidence", evidence),
+    ("policy", policy),
+    ("prompts", prompts),
+    ("recordings", recordings),
+):
+    app.add_typer(group, name=name)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Config = Annotated[Path | None, typer.Option("--config", help="gateway.toml; without it the embedded default.")]
+Url = Annotated[str, typer.Option("--url", envvar="CONSENT_GATEWAY_URL", help="Where the running gateway listens.")]
+Key = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file", envvar="CONSENT_GATEWAY_KEY_FILE", help="File with the API key. Default: var/keys/cli.key."
+    ),
+]
+CallId = Annotated[str, typer.Argument(metavar="CALL_ID", help="Our call id (a ULID).")]
+DEFAULT_URL = "http://127.0.0.1:8090"
+
+
+class Answer(StrEnum):
+    """How the demonstration's caller answers."""
+
+    DTMF_YES = "dtmf-yes"
+    DTMF_NO = "dtmf-no"
+    SILENCE = "silence"
+    HANGUP = "hangup"
+
+
+class CallPath(StrEnum):
+    """Through which system the demonstration's call goes."""
+
+    INLINE = "inline"
+
+
+@app.command()
+def demo(
+    path: Annotated[CallPath, typer.Option("--path", help="The call path.")] = CallPath.INLINE,
+    answer: Annotated[Answer, typer.Option("--answer", help="What the caller does.")] = Answer.DTMF_YES,
+    answer_after_ms: Annotated[
+        int | None,
+        typer.Option("--answer-after-ms", min=0, help="Answer so long after the prompt began. Default: at its end."),
+    ] = None,
+    pause_after: Annotated[
+        float, typer.Option(min=0, help="Agent pauses after so many seconds of talk; 0: never.")
+    ] = 3.0,
+    resume_after: Annotated[
+        float, typer.Option(min=0, help="Agent resumes so many seconds after the pause; 0: never.")
+    ] = 3.0,
+    withdraw_after: Annotated[
+        float, typer.Option(min=0, help="Caller withdraws after so many seconds of talk; 0: never.")
+    ] = 0.0,
+    talk: Annotated[float, typer.Option(min=1, help="Seconds of talk.")] = 10.0,
+    language: Annotated[str, typer.Option(help="Language of the prompts.")] = "en",
+    out: Annotated[Path, typer.Option(help="Folder for recording, evidence and public key.")] = Path("demo-out"),
+    as_json: Json = False,
+) -> None:
+    """Place one complete real call over SIP and RTP on loopback, and show what happened."""
+    from gateway.cli import demo as work
+
+    script = work.Script(
+        answer=answer.value,
+        answer_after_ms=answer_after_ms,
+        pause_after=pause_after,
+        resume_after=resume_after,
+        withdraw_after=withdraw_after,
+        talk=talk,
+        language=language,
+    )
+    raise typer.Exit(work.run(script, out, as_json=as_json))
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    role: Annotated[str, typer.Option(help="all: everything in this process and its workers.")] = "all",
+) -> None:
+    """Keep the gateway running until it is told to stop (SIGTERM, Ctrl-C)."""
+    from gateway.cli import serve as work
+
+    raise typer.Exit(work.run(config, role))
+
+
+@app.command()
+def doctor(config: Config = None, as_json: Json = False) -> None:
+    """Examine the installation and say what is wrong and what to do."""
+    from gateway.cli import doctor as work
+
+    raise typer.Exit(work.run(config, as_json=as_json))
+
+
+@calls.command("list")
+def calls_list(url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
+    """List the live calls."""
+    from gateway.cli import calls as work
+
+    raise typer.Exit(work.listing(url, key, as_json=as_json))
+
+
+@calls.command("show")
+def calls_show(call_id: CallId, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
+    """Show one live call."""
+    from gateway.cli import calls as work
+
+    raise typer.Exit(work.show(url, key, call_id, as_json=as_json))
+
+
+def _act(verb: str, call_id: str | None, mine: str | None, url: str, key: Path | None, as_json: bool) -> None:
+    from gateway.cli import calls as work
+
+    if (call_id is None) == (mine is None):
+        raise typer.BadParameter("name one call: CALL_ID, or --mine AGENT for the agent's present call")
+    raise typer.Exit(work.act(url, key, verb, call_id, mine, as_json=as_json))
+
+
+OptionalCall = Annotated[str | None, typer.Argument(metavar="[CALL_ID]", help="Our call id (a ULID).")]
+Mine = Annotated[str | None, typer.Option("--mine", metavar="AGENT", help="The present call of this agent.")]
+
+
+@calls.command("pause")
+def calls_pause(
+    call_id: OptionalCall = None, mine: Mine = None, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
+) -> None:
+    """Pause the recording; exits 0 only when the pause was observed."""
+    _act("pause", call_id, mine, url, key, as_json)
+
+
+@calls.command("resume")
+def calls_resume(
+    call_id: OptionalCall = None, mine: Mine = None, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
+) -> None:
+    """Let the recording go on, if it may; exits 0 only when that was observed."""
+    _act("resume", call_id, mine, url, key, as_json)
+
+
+@calls.command("withdraw")
+def calls_withdraw(call_id: CallId, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
+    """Take the caller's consent back on the caller's request."""
+    _act("withdraw", call_id, None, url, key, as_json)
+
+
+@calls.command("reconsent")
+def calls_reconsent(call_id: CallId, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
+    """Ask the caller again in the middle of the call."""
+    _act("reconsent", call_id, None, url, key, as_json)
+
+
+@evidence.command("list")
+def evidence_list(config: Config = None, as_json: Json = False) -> None:
+    """List the calls of the log."""
+    from gateway.cli import evidence as work
+
+    raise typer.Exit(work.listing(config, as_json=as_json))
+
+
+@evidence.command("show")
+def evidence_show(call_id: CallId, config: Config = None, as_json: Json = False) -> None:
+    """Show one call's entries."""
+    from gateway.cli import evidence as work
+
+    raise typer.Exit(work.show(config, call_id, as_json=as_json))
+
+
+@evidence.command("export")
+def evidence_export(
+    call_id: CallId,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; - for standard output.")] = Path("-"),
+    config: Config = None,
+) -> None:
+    """Write one call's bundle."""
+    from gateway.cli import evidence as work
+
+    raise typer.Exit(work.export(config, call_id, out))
+
+
+@evidence.command("verify")
+def evidence_verify(
+    bundle: Annotated[Path, typer.Argument(help="A bundle that `evidence export` wrote.")],
+    key: Annotated[Path, typer.Option("--key", help="The log's public key (log.pub), from a source you trust.")] = Path(
+        "log.pub"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Check a bundle offline: no database, no configuration, no network."""
+    from gateway.cli import evidence as work
+
+    raise typer.Exit(work.verify(bundle, key, as_json=as_json))
+
+
+@evidence.command("fsck")
+def evidence_fsck(config: Config = None, as_json: Json = False) -> None:
+    """Read the whole log again and compare everything with everything."""
+    from gateway.cli import evidence as work
+
+    raise typer.Exit(work.fsck(config, as_json=as_json))
+
+
+@policy.command("check")
+def policy_check(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Policy files or folders; none: those of the configuration.")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Check policies: errors with file and line, and warnings."""
+    from gateway.cli import policy as work
+
+    raise typer.Exit(work.check(files or [], config, as_json=as_json))
+
+
+@policy.command("explain")
+def policy_explain(
+    caller: Annotated[str, typer.Option(help="The caller's number.")] = "",
+    called: Annotated[str, typer.Option(help="The number called.")] = "",
+    line: Annotated[str, typer.Option(help="The line.")] = "",
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Say what the policy decides for a call, and why."""
+    from gateway.cli import policy as work
+
+    raise typer.Exit(work.explain(caller, called, line, config, as_json=as_json))
+
+
+@prompts.command("check")
+def prompts_check(
+    folder: Annotated[Path | None, typer.Argument(help="The prompts' folder; none: that of the configuration.")] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Check every prompt: format, level, length, hash."""
+    from gateway.cli import prompts as work
+
+    raise typer.Exit(work.check(folder, config, as_json=as_json))
+
+
+@prompts.command("build")
+def prompts_build(
+    folder: Annotated[Path | None, typer.Argument(help="Where to write; none: ivr_prompts/.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Only this language; may be repeated.")] = None,
+) -> None:
+    """Speak the prompts anew from their texts. Installs the voices into a folder of their own first."""
+    from gateway.cli import prompts as work
+
+    raise typer.Exit(work.build(folder, language or []))
+
+
+@recordings.command("export")
+def recordings_export(
+    recording: Annotated[str, typer.Argument(help="The recording's id: the call id, a hyphen, a number.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The WAV file to write; it must not exist.")],
+    config: Config = None,
+) -> None:
+    """Decrypt one recording into a plain WAV file."""
+    from gateway.cli import recordings as work
+
+    raise typer.Exit(work.export(recording, out, config))
+
+
+@recordings.command("verify")
+def recordings_verify(
+    recording: Annotated[str, typer.Argument(help="The recording's id: the call id, a hyphen, a number.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Compare one recording with its entry in the log: hash, length, silence in every paused span."""
+    from gateway.cli import recordings as work
+
+    raise typer.Exit(work.verify(recording, config, as_json=as_json))
+
+
+def main() -> None:
+    """Entry point of the `consent-gateway` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

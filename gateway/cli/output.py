@@ -1,0 +1,45 @@
+"""How the command line speaks: plain lines for people, one JSON document for programs, errors on standard error."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway.adapters.config.settings import Settings, SettingsError, load_settings
+
+OK, NO, OUT_OF_REACH = 0, 1, 3
+
+
+def say(text: str = "") -> None:
+    """Print a line."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Print a line to standard error."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def say_json(value: Any) -> None:
+    """Print one JSON document."""
+    say(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print columns as wide as they need."""
+    lines = [list(head), *[list(row) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def settings_or_exit(config: Path | None) -> Settings:
+    """Read the settings; on a mistake say where and leave with 2."""
+    try:
+        return load_settings(config)
+    except SettingsError as error:
+        complain(str(error))
+        raise SystemExit(2) from None
