@@ -15,16 +15,8 @@ import structlog
 
 from gateway.adapters.sip.frames import SILENCE, read_frame, write_frame
 from gateway.adapters.sip.sound import Prompt, ring_back
-from gateway.media.gate import Samples
-
-try:
-    from gateway.media.dtmf import InbandDtmfDetector
-except ImportError:
-
-    class InbandDtmfDetector:
-        def feed(self, frame):
-            return []
-
+from gateway.media.dtmf import InbandDtmfDetector
+from gateway.media.gate import FRAME_MS, Samples
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +38,7 @@ class LegMedia:
         self,
         clock: "ConferenceClock",
         *,
-        on_key: Callable[[str, str, float], None],
+        on_key: Callable[[str, str, int, int], None],
         on_played: Callable[[Prompt], None],
         inband: bool,
     ) -> None:
@@ -54,7 +46,7 @@ class LegMedia:
         self._on_key = on_key
         self._on_played = on_played
         self._detector = InbandDtmfDetector() if inband else None
-        self._detector_fresh = True
+        self._heard_ms = 0
         self._prompt: Prompt | None = None
         self._ring: int | None = None
         self._lock = threading.Lock()
@@ -83,10 +75,6 @@ class LegMedia:
         """Start or stop the ring-back tone. A prompt is louder: the tone waits behind it."""
         if on != (self._ring is not None):
             self._ring = 0 if on else None
-
-    def stop_inband(self) -> None:
-        """The leg has shown that it sends digits beside the audio: tones in its audio are somebody's voice."""
-        self._detector = None
 
     def say(self) -> bytes:
         """The next frame for the far end."""
@@ -118,14 +106,10 @@ class LegMedia:
         detector = self._detector
         if detector is None:
             return
-        if self._prompt is not None:
-            if not self._detector_fresh:
-                self._detector = InbandDtmfDetector()
-                self._detector_fresh = True
-            return
-        self._detector_fresh = False
-        for what, digit, length_ms in detector.feed(_SILENT if samples is None else samples):
-            self._on_key(what, digit, length_ms)
+        self._heard_ms += FRAME_MS
+        listening = self._prompt is None
+        for edge in detector.feed(_SILENT if samples is None else samples, listening=listening):
+            self._on_key(edge.kind, edge.digit, self._heard_ms - edge.at_ms, edge.duration_ms)
 
 
 _SILENT: Final[Samples] = np.zeros(160, np.int16)

@@ -544,7 +544,7 @@ class Worker:
     def _add_leg(self, leg: Leg) -> None:
         leg.media = LegMedia(
             self._clock,
-            on_key=lambda what, digit, length_ms: self._inband(leg, what, digit, length_ms),
+            on_key=lambda what, digit, age_ms, length_ms: self._inband(leg, what, digit, age_ms, length_ms),
             on_played=lambda prompt: self._played(leg, prompt),
             inband=self._config.inband_dtmf,
         )
@@ -823,22 +823,22 @@ class Worker:
         if flags & 2:
             self._key_up(leg, digit, transport, duration)
 
-    def _inband(self, leg: Leg, what: str, digit: str, length_ms: float) -> None:
+    def _inband(self, leg: Leg, what: str, digit: str, age_ms: int, length_ms: int) -> None:
         if what == "down":
-            self._key_down(leg, digit, "inband", age_ms=length_ms)
+            self._key_down(leg, digit, "inband", age_ms)
         else:
-            self._key_up(leg, digit, "inband", round(length_ms))
+            self._key_up(leg, digit, "inband", length_ms, age_ms)
 
-    def _key_down(self, leg: Leg, digit: str, transport: DtmfTransport, age_ms: float = 0.0) -> None:
-        now = time.monotonic_ns()
-        if leg.presses.down(digit, transport, now / 1e6):
-            self._tell(Digit(now - int(age_ms * 1e6), leg.id, digit, transport))
+    def _key_down(self, leg: Leg, digit: str, transport: DtmfTransport, age_ms: int = 0) -> None:
+        at_ns = time.monotonic_ns() - age_ms * 1_000_000
+        if leg.presses.down(digit, transport, at_ns / 1e6):
+            self._tell(Digit(at_ns, leg.id, digit, transport))
 
-    def _key_up(self, leg: Leg, digit: str, transport: DtmfTransport, duration_ms: int) -> None:
-        now = time.monotonic_ns()
-        held_ms = leg.presses.up(digit, transport, now / 1e6, duration_ms)
+    def _key_up(self, leg: Leg, digit: str, transport: DtmfTransport, duration_ms: int, age_ms: int = 0) -> None:
+        at_ns = time.monotonic_ns() - age_ms * 1_000_000
+        held_ms = leg.presses.up(digit, transport, at_ns / 1e6, duration_ms)
         if held_ms is not None:
-            self._tell(DigitEnded(now, leg.id, digit, held_ms))
+            self._tell(DigitEnded(at_ns, leg.id, digit, held_ms))
 
     # --- commands -----------------------------------------------------------------------------------------
 
