@@ -83,6 +83,7 @@ class _Disk:
         self.path = path
         self.size = 0
         self.hash = hashlib.sha256()
+        self.error: OSError | None = None
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         _sync_folder(path)
 
@@ -93,7 +94,8 @@ class _Disk:
             while written < len(view):
                 written += os.write(self._fd, view[written:])
             os.fdatasync(self._fd)
-        except OSError:
+        except OSError as error:
+            self.error = error
             with suppress(OSError):
                 os.ftruncate(self._fd, self.size)
                 os.lseek(self._fd, self.size, os.SEEK_SET)
@@ -191,10 +193,10 @@ class AgeRecordingWriter:
         disk = _Disk(self._path)
         try:
             pyrage.encrypt_io(self._feed, disk, [self._recipient])
-        except _Purged:
-            pass
-        except OSError as error:
-            self._failed = self._failed or _name(error)
+        except (pyrage.EncryptError, OSError, _Purged):
+            # The binding turns what the two sides raise into an error of its own; they know better.
+            if not self._feed.purge:
+                self._failed = self._failed or (_name(disk.error) if disk.error else "write error")
         finally:
             disk.close()
         if self._failed:
