@@ -166,12 +166,11 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> None:
     """Raise `ProofInvalid` unless *proof* shows that the tree of *new* leaves begins with the one of *old*.
 
-    An empty old tree is refused, not waved through: everything extends nothing, so nothing would be proven.
+    That a tree extends the empty one is refused, not waved through: everything does, so nothing would be proven.
     RFC 9162 section 2.1.4.2.
     """
     if not 0 < old <= new:
         raise ProofInvalid(f"a tree of {new} leaves cannot be proven to extend one of {old}")
-    _check_hashes(old_root, new_root, *proof)
     if old == new:
         if proof:
             raise ProofInvalid("trees of equal size need no proof, yet there is one")
@@ -180,6 +179,7 @@ def verify_consistency(old: int, new: int, old_root: bytes, new_root: bytes, pro
         return
     if not proof:
         raise ProofInvalid(f"the proof from {old} to {new} leaves is empty")
+    _check_hashes(old_root, new_root, *proof)
     hashes = list(proof) if old & (old - 1) else [old_root, *proof]
     at, last = old - 1, new - 1
     while at & 1:
