@@ -275,15 +275,18 @@ class Via:
         added: Parameters = ()
         if asks_rport:
             added = (("rport", str(port)), ("received", host))
-        elif host != self.host:
+        elif host != self.host.strip("[]"):
             added = (("received", host),)
         return replace(self, parameters=(*kept, *added))
 
     @property
     def reply_to(self) -> tuple[str, int]:
-        """Where a response with this Via on top goes (RFC 3261 18.2.2, RFC 3581). Raises `SipMessageError`."""
+        """Where a response with this Via on top goes (RFC 3261 18.2.2, RFC 3581); an IPv6 host without brackets.
+
+        Raises `SipMessageError`.
+        """
         host = self.parameter("received") or self.host
         rport = self.parameter("rport") or ""
         if rport and not (rport.isascii() and rport.isdigit() and len(rport) <= 5 and 0 < int(rport) <= 65_535):
             raise SipMessageError("Via", "malformed rport")
-        return host, int(rport or self.port or 5060)
+        return host.strip("[]"), int(rport or self.port or 5060)
