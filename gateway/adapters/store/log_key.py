@@ -60,17 +60,7 @@ class ForkLock:
 
     def load(self) -> Checkpoint | None:
         """Read the last signed checkpoint; `None` when this key has never signed. Raises `ForkDetected`."""
-        try:
-            self.note = self._path.read_bytes().decode()
-        except FileNotFoundError:
-            self.last, self.note = None, ""
-            return None
-        except UnicodeDecodeError:
-            raise ForkDetected(f"{self._path} is damaged: what this key signed last is unknown") from None
-        try:
-            self.last = verify_checkpoint(self.note, self._signer.verifier)
-        except CheckpointInvalid as error:
-            raise ForkDetected(f"{self._path} does not fit the log's key: {error}") from None
+        self.last, self.note = self._read()
         return self.last
 
     def swap(self, new: Checkpoint) -> str:
@@ -79,16 +69,27 @@ class ForkLock:
         The caller has checked that the tree of *new* extends that of `last`. Nobody sees the signature before
         the file holds it. Raises `ForkDetected`, `OSError`.
         """
-        known = self.last
-        if self.load() != known:
+        found, _ = self._read()
+        if found != self.last:
             raise ForkDetected(
-                f"another instance signed with this key: {_say(self.last)} is in {self._path}, "
-                f"but this process signed {_say(known)} last"
+                f"another instance signed with this key: {_say(found)} is in {self._path}, "
+                f"but this process signed {_say(self.last)} last"
             )
         note = sign_checkpoint(new, self._signer)
         replace_file(self._path, note.encode())
         self.last, self.note = new, note
         return note
+
+    def _read(self) -> tuple[Checkpoint | None, str]:
+        try:
+            note = self._path.read_bytes().decode()
+            return verify_checkpoint(note, self._signer.verifier), note
+        except FileNotFoundError:
+            return None, ""
+        except UnicodeDecodeError:
+            raise ForkDetected(f"{self._path} is damaged: what this key signed last is unknown") from None
+        except CheckpointInvalid as error:
+            raise ForkDetected(f"{self._path} does not fit the log's key: {error}") from None
 
     def release(self) -> None:
         self._held.release()

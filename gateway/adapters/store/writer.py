@@ -91,6 +91,7 @@ class LogWriter:
         self._state: TreeState | None = None
         self._durable = Checkpoint(signer.verifier.name, 0, merkle.EMPTY_ROOT)
         self._signed_at = time.monotonic()
+        self._fork: ForkDetected | None = None
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="evidence-writer", daemon=True)
@@ -121,7 +122,7 @@ class LogWriter:
     # --- the thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        failure = _attempt(self._open)
+        failure = self._attempt(self._open)
         if failure is not None:
             self._reset()
             self._started.set_exception(failure)
@@ -177,7 +178,7 @@ class LogWriter:
                 outcomes.append((future, item.receipt(durable) if isinstance(item, _Row) else item))
             self.statistics.entries += len(batch.rows)
 
-        failure = _attempt(attempt)
+        failure = self._attempt(attempt)
         if failure is None:
             self.statistics.commits += 1
             if any(job.erase for job in jobs):
@@ -194,6 +195,13 @@ class LogWriter:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def _attempt(self, action: Callable[[], None]) -> EvidenceUnavailable | None:
+        """Like the function; a fork is final, nothing more is written or signed after one."""
+        failure = self._fork or _attempt(action)
+        if isinstance(failure, ForkDetected):
+            self._fork = failure
+        return failure
+
     # --- the checkpoint -------------------------------------------------------------------------------
 
     def _unsigned(self) -> bool:
@@ -202,7 +210,7 @@ class LogWriter:
 
     def _sign_or_error(self) -> str | EvidenceUnavailable:
         notes: list[str] = []
-        failure = _attempt(lambda: notes.append(self._sign()))
+        failure = self._attempt(lambda: notes.append(self._sign()))
         return notes[0] if failure is None else failure
 
     def _sign_quietly(self) -> None:
