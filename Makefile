@@ -22,7 +22,7 @@ format: env  ## rewrite the code as the formatter wants it
 	$(RUN)/ruff check --fix gateway tests bench ivr_prompts
 
 test: env  ## every check and every test
-	@bash .ci/env sipp
+	@bash .ci/env sip-tester
 	$(MAKE) check
 	$(RUN)/python -m pytest -m slow tests/unit tests/contract tests/stateful tests/recordings
 	$(RUN)/python -m pytest tests/e2e

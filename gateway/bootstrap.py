@@ -1,5 +1,6 @@
 """The one place that wires adapters to ports."""
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from gateway.ports.policy import CallFacts
 
 _log = structlog.get_logger(__name__)
 
+MINIMUM_FREE_BYTES = 64 * 1024 * 1024
 WORKER_ARGV: Sequence[str] = (sys.executable, "-m", "gateway.bootstrap")
 
 
@@ -91,6 +93,19 @@ class Gateway:
     prompts: FilePromptLibrary
     database: RegistryDatabase
 
+    def not_ready(self) -> list[str]:
+        """Return what stands against taking a call now; empty: ready."""
+        because = []
+        if self.switchboard.draining:
+            because.append("the gateway is stopping")
+        if not self.pool.worker_pids:
+            because.append("no SIP worker is running")
+        elif not self.pool.free_calls:
+            because.append("every SIP worker is full")
+        if shutil.disk_usage(self.settings.storage.folder).free < MINIMUM_FREE_BYTES:
+            because.append("the disk is nearly full: calls are connected, but nothing can be recorded")
+        return because
+
     async def stop(self, cause: str = "gateway stopped") -> None:
         """End the live calls with their evidence complete, then everything else."""
         self.front.draining = True
@@ -120,6 +135,7 @@ async def start_gateway(settings: Settings) -> Gateway:
         host.strip("[]"),
         int(port),
         choose_worker=lambda: pool.choose_worker(),
+        can_take=lambda: pool.free_calls > 0,
         allowed_sources=settings.sip.allowed_sources,
         invites_per_second=settings.sip.invites_per_second,
     )

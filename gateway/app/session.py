@@ -218,7 +218,7 @@ class CallSession:
             return Outcome(False, answer.code)
         if answer.code == "still_paused":
             return Outcome(True, answer.code, True, "other holds remain")
-        await self._wait_for(lambda: self._is_seen(seen) or self.call.recorder.stage in NOTHING_DUE, wait_ms)
+        await self.wait_for(lambda: self._is_seen(seen) or self.call.recorder.stage in NOTHING_DUE, wait_ms)
         observed = self._is_seen(seen)
         return Outcome(True, answer.code, observed, "" if observed else self._why_not(seen))
 
@@ -230,7 +230,8 @@ class CallSession:
             return "nothing is being recorded yet; the hold is set"
         return "the recorder did not confirm in time"
 
-    async def _wait_for(self, condition: Callable[[], bool], wait_ms: int) -> bool:
+    async def wait_for(self, condition: Callable[[], bool], wait_ms: int) -> bool:
+        """Wait until *condition* holds after some event of this call; False when it did not in time."""
         deadline = asyncio.get_running_loop().time() + wait_ms / 1000
         while not condition():
             if self.over.is_set():

@@ -9,7 +9,7 @@ import typer
 app = typer.Typer(
     name="consent-gateway",
     help="A SIP consent gateway: asks the caller, records only as the answer allows, and keeps the evidence.",
-    epilog="Exit codes: 0 done; 1 a check failed or the answer is no; 2 wrong usage; 3 the gateway or a file is out of reach.",
+    epilog="Exit codes: 0 done; 1 a check failed or the answer is no; 2 wrong usage; 3 gateway or file out of reach.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

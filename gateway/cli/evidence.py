@@ -1,0 +1,165 @@
+"""`consent-gateway evidence`: look at the log, export and verify bundles."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit, table
+from gateway.evidence.bundle import verify_bundle
+from gateway.evidence.canonical import Entry, to_object
+from gateway.evidence.errors import EvidenceInvalid
+
+
+def verify(bundle: Path, key: Path, *, as_json: bool) -> int:
+    """Check a bundle with nothing but the public key; 0 only when every check ran and held."""
+    try:
+        data = bundle.read_bytes()
+        verifier = key.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        complain(f"cannot read: {error}")
+        return OUT_OF_REACH
+    try:
+        report = verify_bundle(data, verifier)
+    except EvidenceInvalid as error:
+        if as_json:
+            say_json({"verified": False, "because": str(error)})
+        else:
+            complain(f"NOT VALID: {error}")
+        return NO
+    if as_json:
+        say_json({"verified": True, "proven": list(report.proven), "not_proven": list(report.not_proven)})
+    else:
+        say(str(report))
+    return OK
+
+
+def _folders(config: Path | None) -> tuple[Path, Path, str]:
+    from gateway.bootstrap import Folders
+
+    settings = settings_or_exit(config)
+    folders = Folders(settings.storage.folder.resolve())
+    if not folders.evidence.exists():
+        complain(f"{folders.evidence} is not there: name the configuration with --config")
+        raise SystemExit(OUT_OF_REACH)
+    return folders.evidence, folders.keys, settings.evidence.origin
+
+
+def read_entries(config: Path | None, call_id: str) -> Sequence[Entry]:
+    """Return a call's entries, beside a running gateway; leaves with 3 when there are none."""
+    from gateway.adapters.store.evidence_log import EvidenceReader
+
+    path, _, _ = _folders(config)
+    try:
+        return EvidenceReader(path).entries(call_id)
+    except KeyError:
+        complain("the log has no entry of that call")
+        raise SystemExit(OUT_OF_REACH) from None
+
+
+def listing(config: Path | None, *, as_json: bool) -> int:
+    """Print the calls of the log."""
+    from gateway.adapters.store.evidence_log import EvidenceReader
+
+    path, _, _ = _folders(config)
+    calls = EvidenceReader(path).calls()
+    if as_json:
+        say_json([{"call_id": c.call_id, "first_at": c.first_at, "entries": c.entries} for c in calls])
+    elif not calls:
+        say("the log has no calls yet")
+    else:
+        table(["CALL", "FIRST ENTRY", "ENTRIES"], [[c.call_id, c.first_at, str(c.entries)] for c in calls])
+    return OK
+
+
+def show(config: Path | None, call_id: str, *, as_json: bool) -> int:
+    """Print a call's entries, one line each."""
+    entries = read_entries(config, call_id)
+    if as_json:
+        say_json([to_object(entry) for entry in entries])
+        return OK
+    for entry in entries:
+        facts = ", ".join(f"{name}={_short(value)}" for name, value in entry.facts.items())
+        hidden = f"  [sealed: {', '.join(entry.commitments)}]" if entry.commitments else ""
+        say(f"{entry.seq:>4}  {entry.at}  {entry.kind:<18} {facts}{hidden}")
+    return OK
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def export(config: Path | None, call_id: str, out: Path) -> int:
+    """Write a call's bundle: from the log itself, or through the gateway that has it open."""
+    from gateway.adapters.store.evidence_log import SqliteEvidenceLog
+    from gateway.ports.evidence import EvidenceUnavailable, ForkDetected
+
+    path, keys, origin = _folders(config)
+
+    async def direct() -> bytes:
+        log = SqliteEvidenceLog(path, keys, origin)
+        try:
+            return await log.export(call_id)
+        finally:
+            await log.aclose()
+
+    try:
+        data = asyncio.run(direct())
+    except KeyError:
+        complain("the log has no entry of that call")
+        return OUT_OF_REACH
+    except ForkDetected as error:
+        if "second instance" not in str(error):
+            complain(f"the log refuses to sign: {error}")
+            return NO
+        return _export_over_http(config, call_id, out)
+    except EvidenceUnavailable as error:
+        complain(f"the log cannot be read: {error}")
+        return OUT_OF_REACH
+    return _write(data, out)
+
+
+def _export_over_http(config: Path | None, call_id: str, out: Path) -> int:
+    from gateway.cli.client import Refused, fetch
+
+    settings = settings_or_exit(config)
+    key_file = settings.storage.folder / "keys" / "cli.key"
+    try:
+        return _write(fetch(f"http://{settings.http.bind}", key_file, "GET", f"/v1/calls/{call_id}/evidence"), out)
+    except Refused as refused:
+        complain(f"the running gateway refused: {refused}")
+        return NO
+
+
+def _write(data: bytes, out: Path) -> int:
+    if str(out) == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return OK
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        complain(f"cannot write {out}: {error.strerror}")
+        return OUT_OF_REACH
+    complain(f"{out}: {len(data)} bytes")
+    return OK
+
+
+def fsck(config: Path | None, *, as_json: bool) -> int:
+    """Check the whole log; 0 when nothing is wrong."""
+    from gateway.adapters.store.fsck import fsck as check
+
+    path, keys, _ = _folders(config)
+    try:
+        problems = check(path, keys)
+    except (EvidenceInvalid, OSError) as error:
+        complain(f"the log cannot be checked: {error}")
+        return OUT_OF_REACH
+    if as_json:
+        say_json({"ok": not problems, "problems": [{"where": p.where, "what": p.what} for p in problems]})
+    else:
+        for problem in problems:
+            complain(str(problem))
+        say("the log is whole" if not problems else f"{len(problems)} problems")
+    return NO if problems else OK

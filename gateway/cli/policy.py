@@ -1,0 +1,90 @@
+"""`consent-gateway policy`: check files, explain decisions."""
+
+from pathlib import Path
+
+from gateway.adapters.config.policies import load_book, prompt_minimum, prompt_problems, read_policies
+from gateway.adapters.prompts.library import load_prompts
+from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit
+from gateway.policy.book import Book, make_book, warnings
+from gateway.policy.errors import PolicyError
+
+
+def _book(files: list[Path], folder: Path | None) -> Book:
+    if not files:
+        return load_book(folder)
+    paths = [found for file in files for found in (sorted(file.glob("*.toml")) if file.is_dir() else [file])]
+    policies = read_policies(paths)
+    if any(file.is_dir() for file in files):
+        return make_book(policies)
+    return Book(tuple(policies))
+
+
+def check(files: list[Path], config: Path | None, *, as_json: bool) -> int:
+    """Print every finding; 0 when there is no error."""
+    settings = settings_or_exit(config)
+    prompts, _ = load_prompts(settings.prompts.folder)
+    count = 0
+    try:
+        book = _book(files, settings.policy.folder)
+        count = len(book.policies)
+        problems = prompt_problems(book, prompts) + [found for policy in book.policies for found in warnings(policy)]
+    except PolicyError as error:
+        problems = error.problems
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if as_json:
+        found = [{"file": p.source, "line": p.line, "severity": p.severity, "message": p.message} for p in problems]
+        say_json({"ok": not errors, "policies": count, "findings": found})
+    else:
+        for problem in problems:
+            (complain if problem.severity == "error" else say)(str(problem))
+        say(
+            f"{count} policies, {len(errors)} errors, {len(problems) - len(errors)} warnings" if count else "not usable"
+        )
+    return NO if errors else OK
+
+
+def explain(caller: str, called: str, line: str, config: Path | None, *, as_json: bool) -> int:
+    """Print the decision for a call and its reasons."""
+    settings = settings_or_exit(config)
+    prompts, _ = load_prompts(settings.prompts.folder)
+    try:
+        book = load_book(settings.policy.folder)
+        if problems := prompt_problems(book, prompts):
+            raise PolicyError(problems)
+    except PolicyError as error:
+        complain(str(error))
+        return NO
+    choice = book.choose(called)
+    rules, reasons = book.rules(called, prompt_minimum(prompts))
+    name, version, sha256 = rules.policy
+    decision = {
+        "basis": str(rules.basis),
+        "ask": rules.ask,
+        "fail_mode": str(rules.fail_mode),
+        "prompt": choice.policy.file.prompt if rules.ask else None,
+        "language": rules.language,
+        "purposes": list(rules.purposes),
+        "jurisdictions": [],
+        "reasons": list(reasons),
+        "policy": {"name": name, "version": version, "sha256": sha256},
+    }
+    if as_json:
+        say_json(decision)
+        return OK
+    say(f"policy    {name}, version {version}  (SHA-256 {sha256})")
+    say(f"basis     {rules.basis}; {'the caller is asked' if rules.ask else 'nobody is asked'}")
+    say(f"language  {rules.language}; purposes {', '.join(rules.purposes)}")
+    say(f"no means  {rules.fail_mode}")
+    if rules.ask:
+        say(
+            f"question  accept {_keys(rules.accept_keys)}, refuse {_keys(rules.refuse_keys)}, "
+            f"{rules.attempts} attempts of {rules.answer_timeout_ms} ms; "
+            f"a key counts after {rules.minimum_heard_ms} ms were heard"
+        )
+    for reason in reasons:
+        say(f"because   {reason}")
+    return OK
+
+
+def _keys(keys: frozenset[str]) -> str:
+    return "/".join(sorted(keys))

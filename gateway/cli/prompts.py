@@ -1,0 +1,61 @@
+"""`consent-gateway prompts`: check them, speak them anew."""
+
+import runpy
+import sys
+from pathlib import Path
+
+from gateway.adapters.config.settings import ROOT
+from gateway.adapters.prompts.library import load_prompts
+from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit, table
+
+
+def check(folder: Path | None, config: Path | None, *, as_json: bool) -> int:
+    """Print every prompt and every finding; 0 when there is none."""
+    where = folder or settings_or_exit(config).prompts.folder
+    library, findings = load_prompts(where)
+    prompts = [library.prompts[key] for key in sorted(library.prompts)]
+    if as_json:
+        usable = [
+            {
+                "language": p.language,
+                "name": p.name,
+                "duration_ms": p.duration_ms,
+                "sha256": p.sha256,
+                "answers": ["key"],
+            }
+            for p in prompts
+        ]
+        say_json(
+            {
+                "ok": not findings,
+                "prompts": usable,
+                "findings": [{"file": f.file, "message": f.message} for f in findings],
+            }
+        )
+        return NO if findings else OK
+    rows = [[p.language, p.name, f"{p.duration_ms / 1000:.1f} s", p.text] for p in prompts]
+    table(["LANGUAGE", "PROMPT", "LENGTH", "TEXT"], rows)
+    for finding in findings:
+        complain(str(finding))
+    say(
+        f"{len(prompts)} prompts usable in {len(library.languages())} languages, {len(findings)} findings; "
+        "answers are taken by key in every language"
+    )
+    return NO if findings else OK
+
+
+def build(folder: Path | None, languages: list[str]) -> int:
+    """Run the build script that stands beside the prompts."""
+    script = ROOT / "ivr_prompts" / "build.py"
+    if not script.exists():
+        complain(f"{script} is not there: prompts are built from a checkout of the project")
+        return OUT_OF_REACH
+    arguments = [str(script), "--out", str(folder or ROOT / "ivr_prompts")]
+    for language in languages:
+        arguments += ["--language", language]
+    sys.argv = arguments
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as left:
+        return int(left.code or 0)
+    return OK

@@ -1,0 +1,117 @@
+"""`consent-gateway serve`: the gateway and its HTTP interface in one process, until it is told to stop."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from gateway.adapters.config.settings import Settings
+from gateway.api.app import make_app
+from gateway.app.tasks import spawn
+from gateway.bootstrap import Folders, Gateway, configure_logging, start_gateway
+from gateway.cli.output import OK, OUT_OF_REACH, complain, say, settings_or_exit
+from gateway.policy.errors import PolicyError
+from gateway.ports.evidence import EvidenceUnavailable
+from gateway.ports.registry import RegistryUnavailable
+
+FIRST_KEY = "cli.key"
+
+
+def run(config: Path | None, role: str) -> int:
+    """Serve; return the exit code."""
+    if role != "all":
+        complain(f'role "{role}" is not available: this version runs everything in one place, --role all')
+        return 2
+    settings = settings_or_exit(config)
+    configure_logging()
+    try:
+        return asyncio.run(_serve(settings))
+    except PolicyError as error:
+        complain(f"the policies cannot be used:\n{error}")
+        return 2
+    except (EvidenceUnavailable, RegistryUnavailable, RuntimeError) as error:
+        complain(f"the gateway cannot start: {error}")
+    except OSError as error:
+        complain(f"the gateway cannot start: {error.strerror or error} ({error.filename or settings.sip.bind})")
+    return OUT_OF_REACH
+
+
+async def _serve(settings: Settings) -> int:
+    http_socket = _bind(settings.http.bind)
+    gateway = await start_gateway(settings)
+    try:
+        key_file = await _first_key(gateway)
+        app = make_app(gateway.switchboard, gateway.api_keys, is_ready=gateway.not_ready)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off", server_header=False
+            )
+        )
+        _announce(settings, gateway, http_socket, key_file)
+        await _until_told(server, http_socket)
+    finally:
+        await gateway.stop()
+    say("stopped: every call has its last entry")
+    return OK
+
+
+def _bind(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        made.close()
+        raise OSError(error.errno, error.strerror, address) from None
+    return made
+
+
+async def _until_told(server: uvicorn.Server, http_socket: socket.socket) -> None:
+    """Serve HTTP until SIGTERM or SIGINT; uvicorn's own handlers would end the process before the calls."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.should_exit = True
+
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    _notify("READY=1")
+    await spawn(server.serve(sockets=[http_socket]), name="http")
+    _notify("STOPPING=1")
+
+
+def _notify(state: str) -> None:
+    """Tell systemd (`Type=notify`), when it started us."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, contextlib.suppress(OSError):
+            notify.sendto(state.encode(), address.replace("@", "\0", 1))
+
+
+async def _first_key(gateway: Gateway) -> Path:
+    """Make the first API key when there is none: an admin key in a file only its owner can read."""
+    path = Folders(gateway.settings.storage.folder.resolve()).keys / FIRST_KEY
+    if not await gateway.api_keys.all():
+        _, clear = await gateway.api_keys.create("first login", "admin")
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{clear}\n")
+    return path
+
+
+def _announce(settings: Settings, gateway: Gateway, http_socket: socket.socket, key_file: Path) -> None:
+    host, port = http_socket.getsockname()[:2]
+    say(f"SIP        sip:{gateway.front.address} (UDP), {gateway.pool.max_calls} calls at once")
+    say(f"HTTP       http://{host}:{port}/  (description: /openapi.json)")
+    say(f"Agents     {settings.sip.agent}")
+    say(f"Log key    {gateway.evidence.verifier_key()}")
+    say(f"First login  the API key in {key_file} (Authorization: Bearer ...)")
+    say("Stop with Ctrl-C.")
