@@ -38,3 +38,6 @@ bench: env  ## print the benchmark tables
 
 prompts: env  ## speak the prompts anew (fetches the voices as packages)
 	@$(RUN)/consent-gateway prompts build $(ARGS)
+
+docs: env  ## draw docs/states.md from the code
+	$(RUN)/python -m gateway.domain.diagram > docs/states.md

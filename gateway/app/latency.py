@@ -19,6 +19,7 @@ NAMES = ("answer_to_verdict", "verdict_to_recording", "pause_to_silence")
 
 @dataclass(slots=True)
 class _Marks:
+    pressed_ns: int | None = None
     digit_ns: int | None = None
     verdict_token: int | None = None
     durable_ns: int | None = None
@@ -38,7 +39,9 @@ class LatencyTap:
         marks = self._marks.setdefault(call_id, _Marks())
         match what:
             case ev.DigitPressed() if marks.verdict_token is None:
-                marks.digit_ns = what.at_ns
+                marks.pressed_ns = what.at_ns
+            case do.AppendEvidence(kind="answer.digit") if marks.verdict_token is None and what.facts["counted"]:
+                marks.digit_ns = marks.pressed_ns
             case do.AppendEvidence(kind="verdict") if marks.verdict_token is None:
                 marks.verdict_token = what.token
             case ev.EvidenceDurable() if what.token == marks.verdict_token and marks.durable_ns is None:
