@@ -105,11 +105,13 @@ class SipWorkerPool:
         address: str,
         template: WorkerConfig | None = None,
         environment: Mapping[str, str] | None = None,
+        ready_within_s: float = READY_WITHIN_S,
     ) -> None:
         if calls < 1:
             raise ValueError("a pool carries at least one call")
         self._argv = tuple(argv)
         self._calls = calls
+        self._ready_within_s = ready_within_s
         self._address = address
         self._template = template or WorkerConfig(control_fd=-1)
         self._environment = dict(environment if environment is not None else os.environ)
@@ -277,7 +279,7 @@ class SipWorkerPool:
             waiting.append(first)
             self._tasks.append(spawn(self._keep(slot, first), name="sip-worker"))
         try:
-            async with asyncio.timeout(READY_WITHIN_S):
+            async with asyncio.timeout(self._ready_within_s):
                 await asyncio.gather(*waiting)
         except TimeoutError:
             await self.stop()
@@ -314,7 +316,7 @@ class SipWorkerPool:
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours, limit=2 * MAX_LINE_BYTES)
-        slot.process, slot.writer, slot.last_pong = process, writer, time.monotonic() + READY_WITHIN_S
+        slot.process, slot.writer, slot.last_pong = process, writer, time.monotonic() + self._ready_within_s
         try:
             await self._listen(slot, reader, first)
         finally:

@@ -93,6 +93,8 @@ EXIT_GRACE_S: Final = 3.0
 RETRY_AFTER_S: Final = 5
 DTMF_ALLOWED: Final = frozenset("0123456789*#ABCD")
 JB_DISCARD_NONE: Final = 0
+TOO_MANY: Final = 70_010
+"""PJ_ETOOMANY: no call slot is left. The binding does not export it."""
 
 
 def run_worker(config: WorkerConfig, open_writer: OpenWriter) -> None:
@@ -619,10 +621,13 @@ class Worker:
         if leg.id not in self._legs or leg.call is None:
             return
         leg.ended_by = leg.ended_by or "local"
+        if leg.call.getId() == pj.PJSUA_INVALID_ID:  # hanging that up would abort the process
+            self._end_leg(leg, code)
+            return
         try:
             leg.call.hangup(_op(code))
         except pj.Error:
-            self._end_leg(leg, leg.ended_code or code)
+            self._end_leg(leg, code)
 
     def call_state(self, leg: Leg) -> None:
         """Stack thread, from the library: the dialog moved on."""
@@ -908,7 +913,7 @@ class Worker:
             call.makeCall(uri, prm)
         except pj.Error as error:
             leg.ended_by = "local"
-            self._end_leg(leg, 503 if error.status == pj.PJ_ETOOMANY else 400)
+            self._end_leg(leg, 503 if error.status == TOO_MANY else 400)
 
     # --- recordings ---------------------------------------------------------------------------------------
 
