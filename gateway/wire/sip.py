@@ -332,9 +332,7 @@ def check_request(request: Request) -> None:
         if not request.vias:
             raise SipMessageError("Via", "missing")
         hops = request.first("max-forwards")
-        if hops is not None and not re.fullmatch(r"[0-9]{1,3}", hops):
-            raise SipMessageError("Max-Forwards", "not a number from 0 to 255")
-        if hops is not None and int(hops) > 255:
+        if hops is not None and (not re.fullmatch(r"[0-9]{1,10}", hops) or int(hops) > 255):
             raise SipMessageError("Max-Forwards", "not a number from 0 to 255")
         for name in ("contact", "route", "record-route"):
             for value in request.listed(name):

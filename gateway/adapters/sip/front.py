@@ -404,15 +404,19 @@ class SipFront(asyncio.DatagramProtocol):
             self._by_branch.pop(branch, None)
 
     def _has_room(self, now: float) -> bool:
-        """Forget what expired, a few entries at a time; True when another call can be remembered."""
+        """Forget what expired, a few entries at a time; tell whether another call can be remembered."""
         for key in [key for key, _ in zip(self._routes, range(8), strict=False)]:
             if self._routes[key].expires < now:
                 self._forget(key)
         if len(self._routes) < self._max_routes:
             return True
-        for key in [key for key, route in self._routes.items() if route.expires < now]:
-            self._forget(key)
-        return len(self._routes) < self._max_routes
+        # Full: of the calls silent for longest, one whose set-up is over can be missed best. At worst the ACK of a
+        # refusal is lost, and its worker repeats the refusal for a while.
+        oldest = [key for key, _ in zip(self._routes, range(64), strict=False)]
+        done = next((key for key in oldest if self._routes[key].status >= 200), None)
+        if done is not None:
+            self._forget(done)
+        return done is not None
 
     # --- own responses ---
 

@@ -248,18 +248,29 @@ async def test_new_calls_over_the_rate_are_refused_and_repetitions_are_free(buil
     await scene.forwarded(message(scene, call_id="c", branch="z9hG4bKc"))
 
 
-async def test_the_map_is_bounded_and_expires(build: Callable[..., Any]) -> None:
-    scene = await build(max_routes=3)
+async def test_the_map_expires(scene: Scene) -> None:
     for at in range(3):
         forwarded = await scene.forwarded(message(scene, call_id=f"c{at}", branch=f"z9hG4bK{at}"))
         scene.send(respond(forwarded, 486, to_tag="w"), scene.workers[0])
         await scene.caller.message()
-    assert (await scene.asked(message(scene, call_id="c3"))).status == 503
     assert scene.front.routes == 3
     scene.now += KEEP_S + 1
     await scene.forwarded(message(scene, call_id="c3", branch="z9hG4bK3"))
     assert scene.front.routes == 1
     assert (await scene.asked(message(scene, "CANCEL", call_id="c0", branch="z9hG4bK0"))).status == 481
+
+
+async def test_the_map_is_bounded(build: Callable[..., Any]) -> None:
+    scene = await build(max_routes=3)
+    invites = [message(scene, call_id=f"c{at}", branch=f"z9hG4bK{at}") for at in range(5)]
+    forwarded = [await scene.forwarded(invite) for invite in invites[:3]]
+    assert (await scene.asked(invites[3])).status == 503, "three calls wait for their answer, none can be forgotten"
+    scene.send(respond(forwarded[1], 200, to_tag="w"), scene.workers[0])
+    assert (await scene.caller.message()).cseq == (1, "INVITE")
+    await scene.forwarded(invites[3])
+    assert scene.front.routes == 3
+    assert (await scene.asked(invites[4])).status == 503
+    assert (await scene.forwarded(message(scene, "CANCEL", call_id="c0", branch="z9hG4bK0"))).method == "CANCEL"
 
 
 async def test_only_the_worker_itself_may_answer(scene: Scene) -> None:

@@ -1,0 +1,330 @@
+"""Hostile and broken SIP against the gateway's address: it answers what can be answered, and goes on working.
+
+`gateway` is the front with a small user agent behind it as a worker.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.adapters.sip.front import SipFront
+from gateway.adapters.softphone import Softphone
+from gateway.wire import sdp
+from gateway.wire.address import SipUri, Via
+from gateway.wire.errors import SdpError, SipMessageError
+from gateway.wire.sip import Request, Response, parse, respond
+from tests.e2e.rfc4475 import MESSAGES, SDP, SILENCE, Torture
+
+ALLOWED, STRANGER = "127.0.0.1", "127.0.0.2"
+PERSONAL = ("user", "rosenberg", "watson", "4512345678", "example")
+
+
+class StubWorker(asyncio.DatagramProtocol):
+    """Answers every call it is sent at once, and keeps nothing."""
+
+    async def open(self) -> "StubWorker":
+        loop = asyncio.get_running_loop()
+        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self.address: tuple[str, int] = self.transport.get_extra_info("sockname")
+        return self
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        request = parse(data)
+        if not isinstance(request, Request) or request.method == "ACK":
+            return
+        contact = (("Contact", f"<sip:worker@127.0.0.1:{self.address[1]}>"), ("Content-Type", "application/sdp"))
+        status, body = 200, b""
+        if request.method == "INVITE":
+            try:
+                offer = sdp.parse(request.body) if request.body else None
+                own = sdp.AudioSession("127.0.0.1", 40000, (sdp.Codec(0, "PCMU"), sdp.Codec(101, "TELEPHONE-EVENT")))
+                body = sdp.build(own)
+                status = 200 if offer is None or offer.codec("PCMU") else 488
+            except SdpError:
+                status = 488
+        try:
+            self.transport.sendto(respond(request, status, to_tag="w", headers=contact, body=body).encode(), addr)
+        except SipMessageError:
+            return
+
+
+@dataclass
+class GatewayUnderTest:
+    """Where the gateway listens and which processes are it. *front* only where it runs in this process."""
+
+    address: tuple[str, int]
+    pids: tuple[int, ...]
+    front: SipFront | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"sip:consent@{self.address[0]}:{self.address[1]}"
+
+    def resident_bytes(self) -> int:
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.pids)
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[GatewayUnderTest]:
+    worker = await StubWorker().open()
+    front = SipFront(
+        "127.0.0.1",
+        0,
+        choose_worker=lambda: worker.address,
+        allowed_sources=[f"{ALLOWED}/32"],
+        invites_per_second=200.0,
+        max_routes=300,
+    )
+    await front.start()
+    yield GatewayUnderTest((front.host, front.port), (os.getpid(),), front)
+    await front.stop()
+    worker.transport.close()
+
+
+@pytest.fixture
+def gateway_address(gateway: GatewayUnderTest) -> tuple[str, int]:
+    return gateway.address
+
+
+@dataclass
+class Attacker(asyncio.DatagramProtocol):
+    """Sends anything and keeps the final responses, by Call-ID."""
+
+    gateway_address: tuple[str, int]
+    final: asyncio.Queue[Response] = field(default_factory=asyncio.Queue)
+
+    async def open(self, host: str = ALLOWED) -> "Attacker":
+        loop = asyncio.get_running_loop()
+        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, 0))
+        self.host, self.port = self.transport.get_extra_info("sockname")
+        return self
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        message = parse(data)
+        if isinstance(message, Response) and message.status >= 200:
+            self.final.put_nowait(message)
+
+    def send(self, data: bytes) -> None:
+        self.transport.sendto(data, self.gateway_address)
+
+    def relayed(self, name: str, data: bytes) -> bytes:
+        """The message as it comes from an edge proxy of ours, so that the answer comes back here."""
+        start, _, rest = data.partition(b"\r\n")
+        via = f"Via: SIP/2.0/UDP {self.host}:{self.port};branch=z9hG4bK-{name}"
+        return start + b"\r\n" + via.encode() + b"\r\n" + rest
+
+    async def answer(self, seconds: float = 2.0) -> Response:
+        async with asyncio.timeout(seconds):
+            return await self.final.get()
+
+    async def silence(self) -> None:
+        await asyncio.sleep(0.1)
+        assert self.final.empty()
+
+    def put_away(self, answer: Response) -> None:
+        """End what an INVITE began: ACK, and BYE where a call came of it."""
+        with contextlib.suppress(SipMessageError):  # a message without From or To has nothing to acknowledge
+            via, seq, destination = answer.top_via, answer.cseq[0], self.gateway_address
+            if answer.status < 300 and answer.contact is not None:
+                contact = SipUri.parse(answer.contact.uri)
+                via = Via(self.host, self.port, parameters=(("branch", f"z9hG4bK{random.getrandbits(60)}"),))
+                destination = contact.host, contact.port or 5060
+            common = (
+                ("Via", str(via)),
+                *((name, answer.first(name) or "") for name in ("From", "To", "Call-ID")),
+                ("Max-Forwards", "70"),
+            )
+            for method in ("ACK", "BYE") if answer.status < 300 else ("ACK",):
+                cseq = ("CSeq", f"{seq + (method == 'BYE')} {method}")
+                request = Request(method=method, uri="sip:consent@127.0.0.1", headers=(*common, cseq))
+                self.transport.sendto(request.encode(), destination)
+
+
+@pytest.fixture
+async def attacker(gateway_address: tuple[str, int]) -> AsyncIterator[Attacker]:
+    attacker = await Attacker(gateway_address).open()
+    yield attacker
+    attacker.transport.close()
+
+
+def options(attacker: Attacker, call_id: str = "ping") -> bytes:
+    return (
+        f"OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {attacker.host}:{attacker.port};branch=z9hG4bK{call_id}\r\n"
+        f"From: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\nCall-ID: {call_id}\r\nCSeq: 1 OPTIONS\r\n\r\n"
+    ).encode()
+
+
+def invite(attacker: Attacker, call_id: str, body: bytes, more: str = "") -> bytes:
+    head = (
+        f"INVITE sip:consent@127.0.0.1 SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP {attacker.host}:{attacker.port};branch=z9hG4bK{call_id}\r\n"
+        f"From: <sip:+4512345678@example.com>;tag=1\r\nTo: <sip:consent@127.0.0.1>\r\nCall-ID: {call_id}\r\n"
+        f"CSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContact: <sip:x@{attacker.host}:{attacker.port}>\r\n{more}"
+        f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def is_alive(attacker: Attacker) -> None:
+    attacker.send(options(attacker, f"ping{random.getrandbits(60)}"))
+    assert (await attacker.answer()).status in (200, 503)
+
+
+async def a_good_call(gateway: GatewayUnderTest) -> None:
+    async with await Softphone.open() as phone:
+        call = await phone.call(gateway.uri)
+        await call.answered(5)
+        assert await call.hang_up() == 200
+
+
+@pytest.mark.parametrize("torture", MESSAGES, ids=lambda item: f"{item.section}-{item.name}")
+async def test_the_torture_messages_of_rfc_4475(attacker: Attacker, torture: Torture) -> None:
+    with structlog.testing.capture_logs() as logs:
+        attacker.send(torture.data)
+        if torture.outcome is SILENCE:
+            await attacker.silence()
+        else:
+            relayed = attacker.relayed(torture.name, torture.data)
+            attacker.send(relayed)
+            answer = await attacker.answer()
+            assert answer.status in torture.outcome
+            if relayed.startswith(b"INVITE"):
+                attacker.put_away(answer)
+        await asyncio.sleep(0.02)
+        while not attacker.final.empty():
+            attacker.final.get_nowait()
+        await is_alive(attacker)
+    assert not [word for word in PERSONAL if word in repr(logs).lower()]
+
+
+def test_all_of_them_are_here() -> None:
+    assert len({item.name for item in MESSAGES}) == 49
+
+
+BODIES = {
+    "nothing in common": SDP.replace(" 0 12", " 99").encode(),
+    "empty lines": b"\r\n\r\n\r\n",
+    "no audio": SDP.replace("m=audio", "m=image").encode(),
+    "no connection": SDP.replace("c=IN IP4 192.0.2.4\n", "").encode(),
+    "bad port": SDP.replace("49217", "-5").encode(),
+    "huge port": SDP.replace("49217", "9" * 400).encode(),
+    "huge payload type": SDP.replace(" 0 12", " 0 999999999").encode(),
+    "port zero": SDP.replace("49217", "0").encode(),
+    "thousands of lines": SDP.encode() + b"a=x\r\n" * 5000,
+    "long line": SDP.encode() + b"a=" + b"x" * 40_000,
+    "NUL": SDP.encode() + b"a=\x00\x00\r\n",
+    "not UTF-8": b"\xff\xfe\xfd" * 50,
+    "format string": SDP.replace("s=-", "s=%s%n%x%p").encode(),
+    "encrypted only": SDP.replace("RTP/AVP 0 12", "RTP/SAVP 0 12").encode(),
+    "many streams": SDP.encode() + b"m=audio 1 RTP/AVP 0\r\n" * 200,
+    "many codecs": SDP.replace(" 0 12", "".join(f" {at}" for at in range(1, 128))).encode(),
+    "negative rtpmap": SDP.encode() + b"a=rtpmap:-1 PCMU/8000\r\na=rtpmap:0 /\r\na=fmtp:\r\na=ptime:0\r\n",
+    "multicast": SDP.replace("192.0.2.4", "224.2.17.12/127").encode(),
+    "bad address": SDP.replace("IN IP4 192.0.2.4", "IN IP9 nowhere nowhere").encode(),
+    "cut off": SDP.encode()[:40],
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_malformed_session_descriptions(attacker: Attacker, name: str) -> None:
+    data = invite(attacker, f"sdp{list(BODIES).index(name)}", BODIES[name].replace(b"\n", b"\r\n"))
+    attacker.send(data)
+    answer = await attacker.answer()
+    assert answer.cseq == (1, "INVITE")
+    assert 200 <= answer.status < 500 or answer.status in (501, 606), "the caller's fault, not ours"
+    attacker.put_away(answer)
+    await asyncio.sleep(0.02)
+    while not attacker.final.empty():
+        attacker.final.get_nowait()
+    await is_alive(attacker)
+
+
+async def test_unknown_sources(gateway_address: tuple[str, int], attacker: Attacker) -> None:
+    stranger = await Attacker(gateway_address).open(STRANGER)
+    with structlog.testing.capture_logs() as logs:
+        stranger.send(invite(stranger, "unknown", SDP.encode()))
+        assert (await stranger.answer()).status == 403
+        stranger.send(options(stranger))
+        stranger.send(b"\x00garbage" * 100)
+        stranger.send(invite(stranger, "unknown", SDP.encode())[:-20])
+        await stranger.silence()
+    assert not [word for word in (*PERSONAL, STRANGER) if word in repr(logs).lower()]
+    assert all(isinstance(entry["event"], str) for entry in logs)
+    stranger.transport.close()
+    await is_alive(attacker)
+
+
+async def test_random_damage_and_noise(gateway: GatewayUnderTest, attacker: Attacker) -> None:
+    rng = random.Random(4475)
+    whole = [item.data for item in MESSAGES] + [invite(attacker, "whole", SDP.encode()), options(attacker)]
+    for at in range(1500):
+        data = bytearray(rng.choice(whole))
+        for _ in range(rng.randint(1, 8)):
+            where = rng.randrange(len(data))
+            data[where : where + rng.randint(0, 4)] = rng.randbytes(rng.randint(0, 4))
+        attacker.send(bytes(data) if at % 3 else rng.randbytes(rng.randint(0, 1400)))
+        if at % 100 == 99:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    while not attacker.final.empty():
+        attacker.final.get_nowait()
+    await is_alive(attacker)
+    await a_good_call(gateway)
+
+
+async def flood(gateway: GatewayUnderTest, attacker: Attacker, count: int, per_second: float) -> Counter[int]:
+    """Send INVITEs that are never acknowledged and return how they were answered."""
+    loop = asyncio.get_running_loop()
+    start, answered = loop.time(), Counter[int]()
+    seen: set[str] = set()
+    for at in range(count):
+        attacker.send(invite(attacker, f"flood-{at}", SDP.encode()))
+        await asyncio.sleep(max(start + (at + 1) / per_second - loop.time(), 0))
+        if gateway.front is not None:
+            assert gateway.front.routes <= 300
+    await asyncio.sleep(0.5)
+    while not attacker.final.empty():
+        answer = attacker.final.get_nowait()
+        if answer.call_id not in seen:
+            seen.add(answer.call_id)
+            answered[answer.status] += 1
+    return answered
+
+
+@pytest.mark.slow
+async def test_a_flood_of_calls_never_acknowledged(gateway: GatewayUnderTest, attacker: Attacker) -> None:
+    """Two thousand at fifty a second: every one answered, the map bounded, memory flat, good calls get through."""
+    answered = await flood(gateway, attacker, 500, 50)
+    warm = gateway.resident_bytes()
+    rest = asyncio.gather(flood(gateway, attacker, 1500, 50), _good_calls(gateway))
+    more, good = await rest
+    assert sum(answered.values()) == 500 and sum(more.values()) == 1500
+    assert set(answered + more) <= {200, 486, 503}
+    assert good >= 10
+    assert gateway.resident_bytes() - warm < 8 * 2**20
+
+
+async def _good_calls(gateway: GatewayUnderTest) -> int:
+    for _ in range(10):
+        await a_good_call(gateway)
+        await asyncio.sleep(2)
+    return 10
+
+
+async def test_a_burst_over_the_rate_is_refused_politely(gateway: GatewayUnderTest, attacker: Attacker) -> None:
+    answered = await flood(gateway, attacker, 1000, 5000)
+    assert sum(answered.values()) == 1000
+    assert answered[503] > 200
+    assert answered[200] >= 400, "two seconds' worth of calls pass at once"
+    await asyncio.sleep(0.1)
+    await is_alive(attacker)
