@@ -214,7 +214,7 @@ def _check(entry: Entry) -> None:
         raise EntryInvalid("kind is longer than 64 characters")
     _match(_AT, entry.at, "at")
     try:
-        datetime.strptime(entry.at, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        datetime.fromisoformat(entry.at)
     except ValueError:
         raise EntryInvalid("at is not a time of the calendar") from None
     if isinstance(entry.seq, bool) or not isinstance(entry.seq, int) or not 0 <= entry.seq <= _MAX_INTEGER:

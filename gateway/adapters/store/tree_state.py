@@ -10,6 +10,18 @@ from gateway.evidence.merkle import HASH_BYTES, Frontier
 _MAX_TAILS = 4_096
 """Calls whose last entry is remembered. Others are looked up."""
 
+_LAST_ENTRY = (
+    sa.select(schema.entries.c.seq, schema.entries.c.leaf_hash)
+    .where(schema.entries.c.call_id == sa.bindparam("call_id"))
+    .order_by(schema.entries.c.seq.desc())
+    .limit(1)
+)
+_LEAF = sa.select(schema.entries.c.leaf_hash).where(schema.entries.c.idx == sa.bindparam("idx"))
+_NODE = sa.select(schema.nodes.c.hash).where(
+    schema.nodes.c.level == sa.bindparam("level"), schema.nodes.c.idx == sa.bindparam("idx")
+)
+_UPDATE_TREE = sa.update(schema.tree)
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
@@ -44,28 +56,21 @@ def load_state(connection: sa.Connection) -> TreeState:
 
 
 def save_frontier(connection: sa.Connection, frontier: Frontier) -> None:
-    connection.execute(sa.update(schema.tree), {"size": frontier.size, "frontier": b"".join(frontier.hashes)})
+    connection.execute(_UPDATE_TREE, {"size": frontier.size, "frontier": b"".join(frontier.hashes)})
 
 
 def find_tail(connection: sa.Connection, call_id: str) -> Tail | None:
     """Look up the last entry of a call."""
-    last = (
-        sa.select(schema.entries.c.seq, schema.entries.c.leaf_hash)
-        .where(schema.entries.c.call_id == call_id)
-        .order_by(schema.entries.c.seq.desc())
-        .limit(1)
-    )
-    row = connection.execute(last).first()
+    row = connection.execute(_LAST_ENTRY, {"call_id": call_id}).first()
     return None if row is None else Tail(row.seq, row.leaf_hash)
 
 
 def read_node(connection: sa.Connection, level: int, index: int) -> bytes:
     """Return the hash of a complete node. Raises `LookupError` when the database lacks it."""
     if level == 0:
-        query = sa.select(schema.entries.c.leaf_hash).where(schema.entries.c.idx == index)
+        found = connection.execute(_LEAF, {"idx": index}).scalar()
     else:
-        query = sa.select(schema.nodes.c.hash).where(schema.nodes.c.level == level, schema.nodes.c.idx == index)
-    found = connection.execute(query).scalar()
+        found = connection.execute(_NODE, {"level": level, "idx": index}).scalar()
     if not isinstance(found, bytes):
         raise LookupError(f"node {index} of level {level} is missing from the database")
     return found

@@ -38,6 +38,10 @@ CHECKPOINT_EVERY_S = 1.0
 CHECKPOINT_LATEST_S = 5.0
 """A busy log signs its head between two commits at least this often."""
 
+_INSERT_ENTRIES = sa.insert(schema.entries)
+_INSERT_NODES = sa.insert(schema.nodes)
+_INSERT_PERSONAL = sa.insert(schema.personal)
+
 _STORE_ERRORS = (sa.exc.SQLAlchemyError, OSError, LookupError, EvidenceInvalid, ValueError)
 
 
@@ -351,11 +355,11 @@ class _Batch:
             {"idx": row.index, "call_id": row.entry.call, "seq": row.entry.seq, "leaf_hash": row.leaf, "data": row.data}
             for row in self.rows
         ]
-        self._connection.execute(sa.insert(schema.entries), rows)
+        self._connection.execute(_INSERT_ENTRIES, rows)
         if self._nodes:
-            self._connection.execute(sa.insert(schema.nodes), self._nodes)
+            self._connection.execute(_INSERT_NODES, self._nodes)
         if self._personal:
-            self._connection.execute(sa.insert(schema.personal), self._personal)
+            self._connection.execute(_INSERT_PERSONAL, self._personal)
         save_frontier(self._connection, self.frontier)
 
 
