@@ -93,6 +93,7 @@ EXIT_GRACE_S: Final = 3.0
 RETRY_AFTER_S: Final = 5
 DTMF_ALLOWED: Final = frozenset("0123456789*#ABCD")
 JB_DISCARD_NONE: Final = 0
+MAX_DRAIN_MS: Final = 200
 TOO_MANY: Final = 70_010
 """PJ_ETOOMANY: no call slot is left. The binding does not export it."""
 
@@ -169,6 +170,9 @@ class SipCall(pj.Call):  # type: ignore[misc]
 
     def onCallMediaState(self, prm: Any) -> None:
         self._guard(self._worker.call_media)
+
+    def onCallRxReinvite(self, prm: Any) -> None:
+        self._guard(self._worker.call_reinvited)
 
     def onDtmfEvent(self, prm: Any) -> None:
         self._guard(self._worker.call_dtmf, prm)
@@ -759,6 +763,15 @@ class Worker:
         leg.held = held
         self._check_answered(leg)
 
+    def call_reinvited(self, leg: Leg) -> None:
+        """Stack thread, from the library, before a re-INVITE is carried out: that throws the jitter buffer away.
+
+        The last words before a hold are still in it. A leg that is being recorded gets them out first, which takes
+        as long as they last.
+        """
+        if leg.id in self._legs and leg.media.listeners:
+            time.sleep(min(MAX_DRAIN_MS, self._delay_ms(leg) + 20) / 1000)
+
     def _wire(self, leg: Leg) -> None:
         """Bring the conference's connections of a leg, and of those it talks to, to what they should be."""
         if leg.id not in self._legs:
@@ -919,15 +932,17 @@ class Worker:
 
     def _skip(self, leg: Leg | None) -> int:
         """Frames of this leg that were sent before now and are still to come out of its jitter buffer."""
-        if leg is None or leg.call is None:
-            return 0
+        return 0 if leg is None or leg.call is None else frames_to_skip(self._delay_ms(leg))
+
+    def _delay_ms(self, leg: Leg) -> float:
+        """What the leg's jitter buffer holds."""
         delay_ms = float(self._config.jitter_buffer_ms)
         with suppress(pj.Error):
-            statistics = leg.call.getStreamStat(0)  # must outlive its member
+            statistics = leg.call.getStreamStat(0)  # type: ignore[union-attr]  # must outlive its member
             buffer = statistics.jbuf
             # The library keeps G.711 in frames of 10 ms; no codec it has uses longer ones than 30 ms for 8 kHz.
             delay_ms = max(int(buffer.size) * 10.0, float(buffer.avgDelayMsec))
-        return frames_to_skip(delay_ms)
+        return delay_ms
 
     def _open_or_resume(self, command: RecordOpen | RecordResume, shuts_then: int) -> None:
         with self._shuts_lock:
