@@ -13,6 +13,8 @@ from gateway.evidence.checkpoint import Verifier, verify_checkpoint
 from gateway.evidence.errors import CheckpointInvalid, EntryInvalid
 
 ERASURE = "personal.erased"
+_CHUNK = 2_000
+"""Entries whose nodes and openings are fetched together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class _Check:
         self._path = head
         self._frontier = merkle.Frontier()
         self._leaves: list[bytes] = []
+        self._loaded = 0
+        self._stored: dict[tuple[int, int], bytes] = {}
+        self._opened: dict[int, dict[str, tuple[bytes, str]]] = {}
         self._missing: list[tuple[str, Entry, str]] = []
         self._tails: dict[str, tuple[int, str]] = {}
         self._erased: dict[str, int] = {}
@@ -79,6 +84,8 @@ class _Check:
         rows = self._connection.execute(sa.select(schema.entries).order_by(schema.entries.c.idx))
         expected = 0
         for row in rows:
+            if row.idx >= self._loaded:
+                self._load(row.idx)
             if row.idx != expected:
                 yield FsckProblem(f"entry {expected} of the log", f"is missing; entry {row.idx} follows")
                 expected = row.idx
@@ -89,6 +96,21 @@ class _Check:
                 yield FsckProblem(where, f"the value of '{name}' is gone, and no entry says that it was erased")
         yield from self._counts()
         yield from self._orphans()
+
+    def _load(self, begin: int) -> None:
+        """Fetch what belongs to the next entries in a few queries: one for each entry would take minutes."""
+        end = self._loaded = begin + _CHUNK
+        self._stored.clear()
+        self._opened.clear()
+        table = schema.nodes.c
+        for level in range(1, end.bit_length() + 1):
+            within = table.idx.between(begin >> level, end >> level)
+            for row in self._connection.execute(sa.select(schema.nodes).where(table.level == level, within)):
+                self._stored[row.level, row.idx] = row.hash
+        for row in self._connection.execute(
+            sa.select(schema.personal).where(schema.personal.c.idx.between(begin, end))
+        ):
+            self._opened.setdefault(row.idx, {})[row.name] = (row.salt, row.value)
 
     def _entry(self, row: sa.Row[tuple[int, str, int, bytes, bytes]]) -> Iterator[FsckProblem]:
         where = f"entry {row.idx} of the log"
@@ -115,8 +137,7 @@ class _Check:
 
     def _nodes(self, where: str, completed: list[tuple[int, int, bytes]]) -> Iterator[FsckProblem]:
         for level, index, node in completed:
-            query = sa.select(schema.nodes.c.hash).where(schema.nodes.c.level == level, schema.nodes.c.idx == index)
-            if self._connection.execute(query).scalar() != node:
+            if self._stored.get((level, index)) != node:
                 yield FsckProblem(where, f"the tree's node {index} of level {level} above it is missing or wrong")
 
     def _chain(self, where: str, entry: Entry, leaf: bytes) -> Iterator[FsckProblem]:
@@ -128,13 +149,12 @@ class _Check:
         self._tails[entry.call] = (entry.seq, leaf.hex())
 
     def _commitments(self, where: str, index: int, entry: Entry) -> Iterator[FsckProblem]:
-        query = sa.select(schema.personal).where(schema.personal.c.idx == index)
-        rows = {row.name: row for row in self._connection.execute(query)}
+        rows = self._opened.pop(index, {})
         for name, digest in entry.commitments.items():
-            row = rows.pop(name, None)
-            if row is None:
+            salt, value = rows.pop(name, (None, ""))
+            if salt is None:
                 self._missing.append((where, entry, name))
-            elif len(row.salt) != canonical.SALT_BYTES or canonical.commit(row.salt, row.value) != digest:
+            elif len(salt) != canonical.SALT_BYTES or canonical.commit(salt, value) != digest:
                 yield FsckProblem(where, f"the stored value of '{name}' is not the one committed to")
         for name in rows:
             yield FsckProblem(where, f"a value is stored for '{name}', which the entry does not commit to")
