@@ -29,6 +29,31 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+class EvidenceReader:
+    """Reads the log in *path* beside the process that writes it. Blocking; any thread may call it."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = schema.open_reader(path)
+
+    def entries(self, call_id: str) -> Sequence[Entry]:
+        """Return the call's entries in order. Raises `KeyError`, `EvidenceUnavailable`."""
+        return self.read(_entries, call_id)
+
+    def calls(self) -> Sequence[LoggedCall]:
+        """Return every call of the log, oldest first. Raises `EvidenceUnavailable`."""
+        return self.read(_calls)
+
+    def read(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """Run *work* in one read transaction: what it sees belongs together, and writers do not wait for it."""
+        try:
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN")
+                return work(connection, *arguments)
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            reason = describe(error)
+        raise EvidenceUnavailable(f"the evidence database cannot be read: {reason}")
+
+
 class SqliteEvidenceLog:
     """`EvidenceLog` in one SQLite file, with the log's key and fork lock in a folder of their own.
 
@@ -67,7 +92,7 @@ class SqliteEvidenceLog:
             self._lock.release()
             raise
         self._writer = LogWriter(schema.open_engine(path), self._signer, self._fork_lock, mono_ns)
-        self._reader = schema.open_reader(path)
+        self._reader = EvidenceReader(path)
         try:
             self._writer.start()
         except BaseException:
@@ -103,7 +128,7 @@ class SqliteEvidenceLog:
 
     async def export(self, call_id: str) -> bytes:
         note = await self.checkpoint()
-        return await asyncio.to_thread(self._reading, self._build, call_id, note)
+        return await asyncio.to_thread(self._reader.read, self._build, call_id, note)
 
     async def checkpoint(self) -> str:
         """Return a signed note over everything appended before. Raises `ForkDetected`, `EvidenceUnavailable`."""
@@ -112,20 +137,20 @@ class SqliteEvidenceLog:
         return await future
 
     async def entries(self, call_id: str) -> Sequence[Entry]:
-        return await asyncio.to_thread(self._reading, _entries, call_id)
+        return await asyncio.to_thread(self._reader.entries, call_id)
 
     async def calls(self) -> Sequence[LoggedCall]:
-        return await asyncio.to_thread(self._reading, _calls)
+        return await asyncio.to_thread(self._reader.calls)
 
     async def erase_personal(self, call_id: str, authority: str) -> Receipt:
-        count = await asyncio.to_thread(self._reading, _count_personal, call_id)
+        count = await asyncio.to_thread(self._reader.read, _count_personal, call_id)
         facts: dict[str, Json] = {"authority": authority, "count": count}
         return await self._append(call_id, "personal.erased", facts, {}, erase=True)
 
     async def fsck(self) -> Sequence[FsckProblem]:
         """Read everything again and return what is wrong, in words; empty when nothing is."""
         head = self._keys_dir / HEAD_FILE
-        return await asyncio.to_thread(self._reading, check_log, self._signer.verifier, head)
+        return await asyncio.to_thread(self._reader.read, check_log, self._signer.verifier, head)
 
     async def aclose(self) -> None:
         """Write what waits, sign the head, let go of the locks."""
@@ -141,16 +166,6 @@ class SqliteEvidenceLog:
             self._released = True
             self._fork_lock.release()
             self._lock.release()
-
-    def _reading(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        """Run *work* in one read transaction: what it sees belongs together, and writers do not wait for it."""
-        try:
-            with self._reader.connect() as connection:
-                connection.exec_driver_sql("BEGIN")
-                return work(connection, *arguments)
-        except (sa.exc.SQLAlchemyError, OSError) as error:
-            reason = describe(error)
-        raise EvidenceUnavailable(f"the evidence database cannot be read: {reason}")
 
     def _build(self, connection: sa.Connection, call_id: str, note: str) -> bytes:
         head, _ = parse_checkpoint(note)

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.adapters.store import schema, writer
-from gateway.adapters.store.evidence_log import SqliteEvidenceLog
+from gateway.adapters.store.evidence_log import EvidenceReader, SqliteEvidenceLog
 from gateway.evidence.bundle import verify_bundle
 from gateway.evidence.checkpoint import Verifier, parse_checkpoint, verify_checkpoint
 from gateway.ports.evidence import EvidenceUnavailable
@@ -185,3 +185,16 @@ async def test_times_and_salts_come_from_the_ports(tmp_path: Path) -> None:
     assert (await log.entries("call1"))[0].at == "2026-01-02T03:04:05.678Z"
     assert b'"salt":"' + b"s".hex().encode() * 16 in await log.export("call1")
     await log.aclose()
+
+
+async def test_a_reader_sees_the_log_while_it_is_written_and_when_it_is_closed(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    reader = EvidenceReader(tmp_path / "evidence.db")
+    await log.append("call1", "call.arrived", PARTIES)
+    assert reader.entries("call1") == await log.entries("call1")
+    await log.aclose()
+    assert [call.call_id for call in reader.calls()] == ["call1"]
+    with pytest.raises(KeyError):
+        reader.entries("nobody")
+    with pytest.raises(EvidenceUnavailable, match="SQLITE_CANTOPEN"):
+        EvidenceReader(tmp_path / "nothing.db").calls()
