@@ -101,6 +101,7 @@ class _Walk:
         self.holds: dict[str, int] = {}
         self.tracks: dict[str, _Track] = {}
         self.cover_lost_at: int | None = None
+        self.ever_covered = False
         self.steps: Mapping[str, Callable[[Entry], None]] = {
             "call.arrived": self._arrived,
             "verdict": self._verdict,
@@ -160,7 +161,7 @@ class _Walk:
         covered = self._uncovered() is None
         self.verdicts[party] = (verdict, recording, entry.seq)
         if self._uncovered() is None:
-            self.cover_lost_at = None
+            self.cover_lost_at, self.ever_covered = None, True
         elif covered:
             self.cover_lost_at = entry.seq
 
@@ -224,7 +225,8 @@ class _Walk:
         else:
             facts.sha256, facts.size = _fact(entry, "sha256", str), _fact(entry, "size", int)
             facts.frames, on = _fact(entry, "frames", int), _check_spans(entry)
-        if on and track.allowed_at is None:
+        lost_in_crash = bool(self.story.recovered_at) and self.ever_covered
+        if on and track.allowed_at is None and not lost_in_crash:
             self._require_cover(entry, "the recording holds sound")
             _lie(entry, "the recording holds sound, yet no entry before it opened the recorder")
         track.in_flight.clear()

@@ -78,6 +78,10 @@ LIES: dict[str, tuple[list[Step], str]] = {
     ),
     "sound without an opening": ([arrived(), verdict("refused"), closed(("on", 0, 9))], "holds sound while"),
     "sound, covered, yet never opened": ([arrived(), verdict(), closed(("on", 0, 9))], "no entry before it opened"),
+    "sound after a crash, but nobody was ever covered": (
+        [arrived(), verdict("refused"), ("call.recovered", {"cause": "x"}), closed(("on", 0, 9), failed="x")],
+        "entry 3 .recording.closed.*holds sound while",
+    ),
     "spans with a hole": (
         [arrived(), verdict(), command("open"), closed(("on", 0, 9), ("paused", 10, 12))],
         "span 1 begins at frame 10",
@@ -121,6 +125,10 @@ TRUTHS: dict[str, list[Step]] = {
     "an end that was never observed": [
         *(arrived(), verdict(), command("open"), observed("on"), command("close")),
         ("recording.closed", {"recording": "r1", "failed": "the end was never observed"}),
+    ],
+    "a crash took the entry of the opening with it": [
+        *(arrived(), verdict(), ("call.recovered", {"cause": "control process lost"})),
+        closed(("on", 0, 9), failed="control process lost"),
     ],
     "things after the end": [arrived(), ended(2), ("recording.destroyed", {"recording": "r1", "authority": "policy"})],
 }
