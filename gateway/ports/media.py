@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-MAX_LINE_BYTES = 65_536
-"""Longest encoded command or event, newline included."""
+MAX_LINE_BYTES = 1_048_576
+"""Longest encoded command or event, newline included: a closed recording lists every span it ever had."""
 
 DtmfTransport = Literal["rfc4733", "info", "inband"]
 PausedFill = Literal["silence", "gap"]

@@ -334,11 +334,11 @@ async def test_a_silent_line_is_ended_as_media_lost(caller: Softphone) -> None:
         assert (ended.leg, ended.by) == (leg, "media")
 
 
-async def test_an_unknown_source_is_refused_and_nobody_hears_of_it(caller: Softphone) -> None:
-    async with running_pool(1, sources=("192.0.2.0/24",)) as rig:
+async def test_an_unknown_source_is_refused_and_nobody_hears_of_it() -> None:
+    async with running_pool(1, sources=("192.0.2.0/24",)) as rig, await Softphone.open(host="127.0.0.2") as stranger:
         place = rig.pool.choose_worker()
         assert place is not None
-        call = await caller.call(f"sip:line@{place[0]}:{place[1]}")
+        call = await stranger.call(f"sip:line@{place[0]}:{place[1]}")
         with pytest.raises(CallFailed) as failure:
             await call.answered(5)
         assert failure.value.code == 403

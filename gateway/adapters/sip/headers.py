@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 MAX_NAME: Final = 128
 MAX_NUMBER: Final = 64
 MAX_VALUE: Final = 1024
+MAX_PASSED_ON: Final = 4096
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+\Z")
@@ -56,8 +57,21 @@ def header_fields(message: str) -> list[tuple[str, str]]:
 
 
 def passed_on(fields: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The header fields that the control process may want to see: extensions and identity, size-capped."""
-    return tuple((name, value[:MAX_VALUE]) for name, value in fields if _PASSED_ON.match(name))[:32]
+    """The header fields that the control process may want to see: extensions and identity.
+
+    Whole fields only, for as long as they fit into `MAX_PASSED_ON` characters together.
+    """
+    kept: list[tuple[str, str]] = []
+    room = MAX_PASSED_ON
+    for name, value in fields:
+        room -= len(name) + len(value)
+        if room < 0:
+            break
+        if _PASSED_ON.match(name):
+            kept.append((name, value))
+        else:
+            room += len(name) + len(value)
+    return tuple(kept)
 
 
 def party(value: str) -> Party:

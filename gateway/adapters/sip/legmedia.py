@@ -149,7 +149,7 @@ class ConferenceClock(pj.AudioMediaPort):  # type: ignore[misc]
         self.tick = 0
         self.last_ns = time.monotonic_ns()
         self.recordings: tuple[Any, ...] = ()
-        self._gaps: deque[int] = deque(maxlen=250)
+        self._gaps: deque[int] = deque(maxlen=500)
 
     def onFrameReceived(self, frame: Any) -> None:
         try:
@@ -163,7 +163,7 @@ class ConferenceClock(pj.AudioMediaPort):  # type: ignore[misc]
             _log.error("a conference tick failed", error=type(error).__name__)
 
     def gaps_ms(self) -> tuple[float, float]:
-        """The 99th percentile and the greatest of the last 5 s of gaps between ticks, in ms."""
+        """The 99th percentile and the greatest of the last 10 s of gaps between ticks, in ms."""
         gaps = sorted(self._gaps)
         if not gaps:
             return 0.0, 0.0
