@@ -64,13 +64,12 @@ def passed_on(fields: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     kept: list[tuple[str, str]] = []
     room = MAX_PASSED_ON
     for name, value in fields:
+        if not _PASSED_ON.match(name):
+            continue
         room -= len(name) + len(value)
         if room < 0:
             break
-        if _PASSED_ON.match(name):
-            kept.append((name, value))
-        else:
-            room += len(name) + len(value)
+        kept.append((name, value))
     return tuple(kept)
 
 
