@@ -39,11 +39,13 @@ class LegMedia:
         clock: "ConferenceClock",
         *,
         on_key: Callable[[str, str, int, int], None],
+        on_begun: Callable[[Prompt], None],
         on_played: Callable[[Prompt], None],
         inband: bool,
     ) -> None:
         self._clock = clock
         self._on_key = on_key
+        self._on_begun = on_begun
         self._on_played = on_played
         self._detector = InbandDtmfDetector() if inband else None
         self._heard_ms = 0
@@ -80,14 +82,18 @@ class LegMedia:
         """The next frame for the far end."""
         prompt = self._prompt
         if prompt is not None:
+            begun = False
             with self._lock:
                 if self._prompt is prompt:
+                    begun = prompt.played_ms == 0
                     frame = prompt.next_frame()
                     finished = prompt.completed
                     if finished:
                         self._prompt = None
                 else:
                     frame, finished = SILENCE, False
+            if begun:
+                self._on_begun(prompt)
             if finished:
                 self._on_played(prompt)
             return frame

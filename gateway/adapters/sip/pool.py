@@ -367,6 +367,8 @@ class SipWorkerPool:
         """Ping every worker; one that does not answer while this loop itself is on time is wedged."""
         number = 0
         asked = time.monotonic()
+        for slot in self._slots:
+            slot.last_pong = max(slot.last_pong, asked)
         while True:
             await asyncio.sleep(PING_EVERY_S)
             now = time.monotonic()

@@ -58,6 +58,7 @@ from gateway.ports.media import (
     MediaCommand,
     Play,
     PlayFinished,
+    PlayStarted,
     RecordClose,
     RecordOpen,
     RecordPause,
@@ -274,6 +275,7 @@ class Worker:
         leg.media = LegMedia(
             self._stack.clock,
             on_key=lambda what, digit, age_ms, length_ms: self._inband(leg, what, digit, age_ms, length_ms),
+            on_begun=lambda prompt: self._tell(PlayStarted(time.monotonic_ns(), leg.id, prompt.play)),
             on_played=lambda prompt: self._played(leg, prompt),
             inband=self._config.inband_dtmf,
         )
