@@ -144,6 +144,10 @@ class LegPort(pj.AudioMediaPort):  # type: ignore[misc]
             _log.error("a frame was not given by the leg port", error=type(error).__name__)
 
 
+SETTLING_TICKS: Final = 100
+"""Ticks that do not count as a measurement: a process that has just started is busy with itself."""
+
+
 class ConferenceClock(pj.AudioMediaPort):  # type: ignore[misc]
     """The first port of the conference: its callback opens every tick, before any leg's.
 
@@ -156,11 +160,15 @@ class ConferenceClock(pj.AudioMediaPort):  # type: ignore[misc]
         self.last_ns = time.monotonic_ns()
         self.recordings: tuple[Any, ...] = ()
         self._gaps: deque[int] = deque(maxlen=500)
+        self._settling = SETTLING_TICKS
 
     def onFrameReceived(self, frame: Any) -> None:
         try:
             now = time.monotonic_ns()
-            self._gaps.append(now - self.last_ns)
+            if self._settling:
+                self._settling -= 1
+            else:
+                self._gaps.append(now - self.last_ns)
             self.last_ns = now
             self.tick += 1
             for recording in self.recordings:

@@ -104,6 +104,7 @@ class SipStack:
         settings.uaConfig.maxCalls = self._config.max_calls
         settings.uaConfig.userAgent = "consent-gateway"
         media = settings.medConfig
+        media.sndAutoCloseTime = -1  # the conference clock must run on between calls, or the first call waits for it
         media.clockRate = media.sndClockRate = 8_000
         media.channelCount = 1
         media.audioFramePtime = media.ptime = 20
