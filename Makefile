@@ -15,7 +15,7 @@ check: env  ## format, lint, types, import contracts, unit tests: under two minu
 	$(RUN)/ruff check gateway tests bench ivr_prompts
 	$(RUN)/mypy
 	$(RUN)/lint-imports
-	$(RUN)/python -m pytest -m "not slow" tests/unit tests/contract tests/stateful tests/recordings
+	$(RUN)/python -m pytest -m "not slow" tests/unit tests/contract tests/stateful tests/vectors
 
 format: env  ## rewrite the code as the formatter wants it
 	$(RUN)/ruff format gateway tests bench ivr_prompts
@@ -24,7 +24,7 @@ format: env  ## rewrite the code as the formatter wants it
 test: env  ## every check and every test
 	@bash .ci/env sip-tester
 	$(MAKE) check
-	$(RUN)/python -m pytest -m slow tests/unit tests/contract tests/stateful tests/recordings
+	$(RUN)/python -m pytest -m slow tests/unit tests/contract tests/stateful tests/vectors
 	$(RUN)/python -m pytest tests/e2e
 
 demo: env  ## one complete real call; ARGS="--answer dtmf-no" and others

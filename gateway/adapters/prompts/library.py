@@ -11,7 +11,7 @@ import numpy as np
 from gateway.ports.prompts import PROMPT_NAMES, Prompt, PromptMissing
 
 LEVEL_DBFS = (-30.0, -14.0)
-"""Allowed RMS level of speech, silence left out. Telephone speech is aligned near -20 dBFS (ITU-T G.711 leaves 3 dB)."""
+"""Allowed RMS level of speech, silence left out; telephone speech is aligned near -20 dBFS."""
 PEAK_DBFS = -1.0
 LENGTH_MS = (300, 30_000)
 

@@ -443,7 +443,7 @@ class SipFront(asyncio.DatagramProtocol):
         now = self._clock()
         if now - self._logged.get(event, -LOG_EVERY_S) >= LOG_EVERY_S:
             self._logged[event] = now
-            _log.warning(event)
+            _log.warning("SIP messages were refused", because=event)
 
 
 def _received(request: Request, source: Address) -> Request:

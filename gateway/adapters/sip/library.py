@@ -1,4 +1,4 @@
-"""Which pjsua2 is really loaded. Run as a process of its own (`python -m gateway.adapters.sip.library`): prints JSON."""
+"""Which pjsua2 is really loaded. Run by itself (`python -m gateway.adapters.sip.library`) it prints JSON."""
 
 import json
 import re
@@ -25,11 +25,11 @@ def describe() -> dict[str, Any]:
     config.uaConfig.maxCalls = 2_000
     config.uaConfig.threadCnt = 0
     endpoint.libInit(config)
-    from gateway.adapters.sip.worker import _true_max_calls
+    from gateway.adapters.sip.stack import true_max_calls
 
     return {
         "version": endpoint.libVersion().full,
-        "max_calls": _true_max_calls(2_000),
+        "max_calls": true_max_calls(2_000),
         "file": str(module),
         "openssl": _openssl_in(module),
     }

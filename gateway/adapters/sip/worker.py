@@ -40,7 +40,6 @@ from gateway.adapters.sip.link import ControlLink
 from gateway.adapters.sip.protocol import Health, Ping, Pong, Ready, Shutdown, WorkerConfig
 from gateway.adapters.sip.sound import NotAPrompt, Prompt, load_prompt
 from gateway.adapters.sip.stack import SipStack, call_op
-from gateway.adapters.sip.stack import true_max_calls as _true_max_calls
 from gateway.adapters.sip.wiring import Wiring
 from gateway.ports.media import (
     Answer,
@@ -69,7 +68,7 @@ from gateway.ports.media import (
 )
 from gateway.ports.recording import OpenWriter
 
-__all__ = ["Worker", "_true_max_calls", "run_worker"]
+__all__ = ["Worker", "run_worker"]
 
 _log = structlog.get_logger(__name__)
 

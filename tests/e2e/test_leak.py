@@ -1,0 +1,82 @@
+"""No frame too many, no frame too few: random calls with numbered packets (see `tests/support/leak.py`).
+
+Together at least 200 calls: one at a time, the machine's full number at once, with look-behind, with gaps.
+"""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.media import g711
+from tests.support import leak, numbered
+
+FULL = 8
+"""Calls at once that two cores carry beside the test's own phones, which cost more than the gateway."""
+
+RUNS = [
+    pytest.param(1, 30, "", id="one-at-a-time"),
+    pytest.param(FULL, 120, "", id="full"),
+    pytest.param(FULL, 40, "look_behind_ms = 1000", id="look-behind"),
+    pytest.param(FULL, 20, 'on_withdrawal = "purge"', id="purge"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("at_once", "calls", "recording"), RUNS)
+async def test_nothing_leaks_and_nothing_is_lost(tmp_path: Path, at_once: int, calls: int, recording: str) -> None:
+    seed = int(os.environ.get("LEAK_SEED", random.randrange(10_000)))
+    totals = await leak.run(tmp_path, calls=calls, at_once=at_once, seed=seed, recording=recording)
+    report = totals.report()
+    told = f"seed {seed} (repeat with LEAK_SEED={seed}): {report}"
+    assert report["leaked"] == [], told
+    assert report["lost"] == [], told
+    assert report["wrong"] == [], told
+    assert report["calls"] == calls
+    assert report["recordings"] > calls / 10 or "purge" in recording, told
+    assert report["recorded_packets"] > 20 * report["recordings"], told
+
+
+# --- the judge itself can fail ---
+
+
+def _recorded(numbers: list[int]) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
+    return g711.decode("PCMU", b"".join(numbered.source(number) for number in numbers))
+
+
+SENT = {n: n * 20_000_000 for n in range(600)}
+
+
+def test_the_judge_names_every_packet() -> None:
+    heard = numbered.packets(_recorded(list(range(300, 400))), begun_ns=SENT[300] + 80_000_000, sent=SENT)
+    assert heard == {n: 160 for n in range(300, 400)}
+
+
+def test_the_judge_sees_one_leaked_packet() -> None:
+    heard = numbered.packets(_recorded(list(range(299, 400))), begun_ns=SENT[299] + 80_000_000, sent=SENT)
+    window = leak.Window(SENT[300], SENT[400], (), 0)
+    assert list(numbered.compare(heard, SENT, window.forbidden, lambda at: False).leaked) == [299]
+
+
+def test_the_judge_sees_one_packet_of_a_paused_span_and_of_the_look_behind() -> None:
+    heard = numbered.packets(_recorded(list(range(300, 400))), begun_ns=SENT[300] + 80_000_000, sent=SENT)
+    window = leak.Window(SENT[300], SENT[500], ((SENT[399], SENT[450]),), 0)
+    assert list(numbered.compare(heard, SENT, window.forbidden, lambda at: False).leaked) == [399]
+    behind = leak.Window(SENT[300], SENT[500], ((SENT[399], SENT[450]),), 40_000_000)
+    assert list(numbered.compare(heard, SENT, behind.forbidden, lambda at: False).leaked) == [397, 398, 399]
+
+
+def test_the_judge_sees_one_lost_packet() -> None:
+    heard = numbered.packets(
+        _recorded([n for n in range(300, 400) if n != 350]), begun_ns=SENT[300] + 80_000_000, sent=SENT
+    )
+    window = leak.Window(SENT[300], SENT[400], (), 0)
+    required = numbered.compare(heard, SENT, window.forbidden, lambda at: window.required(at, []))
+    assert required.lost == [350]
+
+
+def test_the_judge_refuses_foreign_sound() -> None:
+    with pytest.raises(numbered.Foreign):
+        numbered.runs(np.array([1234] * 160, np.int16))
