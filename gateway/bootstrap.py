@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway.adapters.config.policies import FilePolicyBook, load_book, prompt_minimum, prompt_problems
+from gateway.adapters.config.policies import FilePolicyBook, load_book, prompt_minima, prompt_problems
 from gateway.adapters.config.settings import Settings
 from gateway.adapters.keys.file_keys import FileKeyStore
 from gateway.adapters.prompts.library import FilePromptLibrary, load_prompts
@@ -161,7 +161,7 @@ async def start_gateway(settings: Settings) -> Gateway:
             keys=FileKeyStore(folders.keys),
             vault=AgeVault(),
             prompts=prompts,
-            policy=FilePolicyBook(book, prompt_minimum(prompts)),
+            policy=FilePolicyBook(book, prompt_minima(prompts)),
             clock=clock,
             identities=Ulids(),
             route=agent_route(settings.sip.agent),

@@ -198,7 +198,7 @@ def build_language(speaker: Speaker, out: Path, locale: str, texts: dict[str, An
             "text": " ".join(sentences),
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "duration_ms": round(len(samples) * 1000 / RATE),
-            "minimum_heard_ms": ends[texts["asked"] - 1] if name.startswith("ask") else 0,
+            "minimum_heard_ms": ends[texts["asked"] - 1] - MARGIN_MS if name.startswith("ask") else 0,
         }
     manifest = {
         "locale": locale,

@@ -182,6 +182,7 @@ class CallSession:
             "purposes": list(rules.purposes),
             "fail_mode": str(rules.fail_mode),
             "minimum_heard_ms": rules.minimum_heard_ms,
+            "minimum_heard_again_ms": rules.minimum_heard_again_ms,
             "look_behind_ms": rules.look_behind_ms,
             "paused_fill": rules.paused_fill,
             "reasons": list(self.decision.reasons),

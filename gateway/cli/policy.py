@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gateway.adapters.config.policies import load_book, prompt_minimum, prompt_problems, read_policies
+from gateway.adapters.config.policies import load_book, prompt_minima, prompt_problems, read_policies
 from gateway.adapters.prompts.library import load_prompts
 from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit
 from gateway.policy.book import Book, make_book, warnings
@@ -55,7 +55,7 @@ def explain(caller: str, called: str, line: str, config: Path | None, *, as_json
         complain(str(error))
         return NO
     choice = book.choose(called)
-    rules, reasons = book.rules(called, prompt_minimum(prompts))
+    rules, reasons = book.rules(called, prompt_minima(prompts))
     name, version, sha256 = rules.policy
     decision = {
         "basis": str(rules.basis),

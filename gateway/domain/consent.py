@@ -119,10 +119,15 @@ def always(consent: Consent, event: Event, rules: Rules) -> bool:
     return True
 
 
+def minimum_ms(consent: Consent, rules: Rules) -> int:
+    """How much of the present prompt must have been heard: the second prompt has a length of its own."""
+    return rules.minimum_heard_ms if consent.attempt <= 1 else rules.minimum_heard_again_ms
+
+
 def too_early(consent: Consent, event: Event, rules: Rules) -> bool:
     """The asking sentence cannot have been heard yet."""
     heard_ms = 0 if consent.started_ns is None else (event.at_ns - consent.started_ns) // 1_000_000
-    return heard_ms < rules.minimum_heard_ms
+    return heard_ms < minimum_ms(consent, rules)
 
 
 def known_key(consent: Consent, event: Event, rules: Rules) -> bool:
@@ -132,7 +137,7 @@ def known_key(consent: Consent, event: Event, rules: Rules) -> bool:
 
 def accept_key(consent: Consent, event: Event, rules: Rules) -> bool:
     """The accept key, pressed in the answer window after enough was heard."""
-    return _digit(event) in rules.accept_keys and consent.heard_ms >= rules.minimum_heard_ms
+    return _digit(event) in rules.accept_keys and consent.heard_ms >= minimum_ms(consent, rules)
 
 
 def refuse_key(consent: Consent, event: Event, rules: Rules) -> bool:
@@ -179,7 +184,7 @@ def current_timer(consent: Consent, event: Event, rules: Rules) -> bool:
 def completed(consent: Consent, event: Event, rules: Rules) -> bool:
     """The prompt was heard to its end, and long enough."""
     assert isinstance(event, PromptFinished)
-    return event.completed and event.played_ms >= rules.minimum_heard_ms
+    return event.completed and event.played_ms >= minimum_ms(consent, rules)
 
 
 def heard_and(key: Guard) -> Guard:
@@ -187,7 +192,7 @@ def heard_and(key: Guard) -> Guard:
 
     def guard(consent: Consent, event: Event, rules: Rules) -> bool:
         assert isinstance(event, PromptFinished) and consent.answer is not None
-        enough = event.played_ms >= rules.minimum_heard_ms
+        enough = event.played_ms >= minimum_ms(consent, rules)
         return enough and key(replace(consent, heard_ms=event.played_ms), consent.answer, rules)
 
     guard.__name__ = f"heard_and_{key.__name__}"

@@ -46,6 +46,7 @@ class Rules:
     repeats: int = 3
     answer_timeout_ms: int = 6_000
     minimum_heard_ms: int = 3_000
+    minimum_heard_again_ms: int = 3_000
     withdraw_code: str = "*9"
     reconsent_code: str = "*1"
     pause_code: str = "*71"

@@ -14,8 +14,8 @@ from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.lines import key_lines, line_of
 from gateway.policy.model import PolicyFile
 
-PromptMinimum = Callable[[str], int]
-"""Language -> milliseconds after which the asking sentence of that language has been heard."""
+PromptMinima = Callable[[str], tuple[int, int]]
+"""Language -> milliseconds after which the asking sentence has been heard, in "ask" and in "ask_again"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +134,11 @@ class Book:
         )
         return Choice(chosen, tuple(reasons))
 
-    def rules(self, called: str, prompt_minimum: PromptMinimum) -> tuple[Rules, tuple[str, ...]]:
+    def rules(self, called: str, prompt_minima: PromptMinima) -> tuple[Rules, tuple[str, ...]]:
         """Return the rules for a call to *called*, and the reasons."""
         choice = self.choose(called)
         file = choice.policy.file
-        return file.rules(choice.policy.sha256, prompt_minimum(file.language)), choice.reasons
+        return file.rules(choice.policy.sha256, prompt_minima(file.language)), choice.reasons
 
 
 def _protection(policy: Policy) -> tuple[bool, bool, bool, str]:

@@ -120,9 +120,11 @@ class PolicyFile(_Table):
         """Only consent is asked for."""
         return self.basis is Basis.CONSENT
 
-    def rules(self, sha256: str, prompt_minimum_ms: int) -> Rules:
-        """Return what the core needs to know. *prompt_minimum_ms* stands in for an unset `minimum_heard_ms`."""
-        minimum = self.ask.minimum_heard_ms
+    def rules(self, sha256: str, prompt_minima_ms: tuple[int, int]) -> Rules:
+        """Return what the core needs to know. *prompt_minima_ms* (of "ask", of "ask_again") stand in for an unset
+        `minimum_heard_ms`."""
+        own = self.ask.minimum_heard_ms
+        first, again = prompt_minima_ms if own is None else (own, own)
         return Rules(
             basis=self.basis,
             agent_basis=self.agent_basis,
@@ -136,7 +138,8 @@ class PolicyFile(_Table):
             attempts=self.ask.attempts,
             repeats=self.ask.repeats,
             answer_timeout_ms=self.ask.answer_timeout_ms,
-            minimum_heard_ms=prompt_minimum_ms if minimum is None else minimum,
+            minimum_heard_ms=first,
+            minimum_heard_again_ms=again,
             withdraw_code=self.codes.withdraw,
             reconsent_code=self.codes.reconsent,
             pause_code=self.codes.pause,

@@ -69,17 +69,18 @@ class FilePolicyBook:
     """`ports.policy.PolicyBook` on a `Book` and the prompts it asks with."""
 
     book: Book
-    prompt_minimum: Callable[[str], int]
+    prompt_minima: Callable[[str], tuple[int, int]]
 
     def resolve(self, facts: CallFacts) -> Decision:
-        rules, reasons = self.book.rules(facts.called, self.prompt_minimum)
+        rules, reasons = self.book.rules(facts.called, self.prompt_minima)
         return Decision(rules, reasons)
 
 
-def prompt_minimum(prompts: PromptLibrary) -> Callable[[str], int]:
-    """Return how much of a language's asking prompts must be heard: the longer of the two manifests' minima."""
+def prompt_minima(prompts: PromptLibrary) -> Callable[[str], tuple[int, int]]:
+    """Return how much of a language's asking prompts ("ask", "ask_again") must be heard, by their manifest."""
 
-    def minimum(language: str) -> int:
-        return max(prompts.prompt(language, name).minimum_heard_ms for name in ("ask", "ask_again"))
+    def minima(language: str) -> tuple[int, int]:
+        first, again = (prompts.prompt(language, name).minimum_heard_ms for name in ("ask", "ask_again"))
+        return first, again
 
-    return minimum
+    return minima
