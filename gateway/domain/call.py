@@ -195,6 +195,9 @@ class Call:
         return self._append(do.AppendEvidence(kind, facts, 0, dict(personal or {})))
 
     def _append(self, entry: do.AppendEvidence) -> int:
+        """Number an entry and ask for it. `call.ended` counts all entries: nothing may follow it."""
+        if self._end_token:
+            return 0
         self._tokens += 1
         self._waiting.add(self._tokens)
         self._emit(replace(entry, token=self._tokens))
@@ -434,6 +437,10 @@ class Call:
             self._log("recorder.unexpected", recording=event.recording, state=event.state)
             self._emit(do.RaiseAlarm("recorder_unexpected"))
             self._emit(do.CloseRecorder(event.recording, "nobody opened it"))
+            return
+        if event.state not in (RecorderState.ON, RecorderState.PAUSED):
+            self._log("recorder.unexpected", recording=event.recording, state=event.state)
+            self._escalate("recorder_contradicts")
             return
         stage = self.recorder.stage
         self.recorder, contradiction = self.recorder.observe(RecorderState(event.state))

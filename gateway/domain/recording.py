@@ -118,6 +118,7 @@ WHEN_OBSERVED: Mapping[tuple[Stage, RecorderState], Stage] = {
     (Stage.CLOSING, RecorderState.ON): Stage.CLOSING,
     (Stage.CLOSING, RecorderState.PAUSED): Stage.CLOSING,
     (Stage.RESUMING, RecorderState.PAUSED): Stage.RESUMING,
+    (Stage.RESUME_WAITS, RecorderState.PAUSED): Stage.RESUME_WAITS,
 }
 """What an observation means. A pair that is not here is a contradiction: nobody commanded what was seen."""
 

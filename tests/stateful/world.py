@@ -1,0 +1,351 @@
+"""A call with the world around it: a log, a media server and timers that answer when they please, and a watcher that
+checks the promise after every event. The watcher believes commands, entries and events only, never the core's state.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.domain import commands as do
+from gateway.domain import events as ev
+from gateway.domain.call import AGENT, CALLER, Call
+from gateway.domain.rules import FailMode, Rules
+
+COVERING = ("granted", "not_required")
+SECRET = "PERSONAL-4711"
+LESS = (do.PauseRecorder, do.CloseRecorder)
+MORE = (do.OpenRecorder, do.ResumeRecorder)
+
+
+@dataclass
+class World:
+    """Feeds events to a call and to its twin, and keeps what an observer outside could know."""
+
+    rules: Rules
+    now_ns: int = 1_000_000_000
+    pending: dict[int, do.AppendEvidence] = field(default_factory=dict)
+    durable: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
+    entries: list[do.AppendEvidence] = field(default_factory=list)
+    verdicts: dict[str, str] = field(default_factory=dict)
+    verdict_tokens: dict[str, int] = field(default_factory=dict)
+    holds: set[str] = field(default_factory=set)
+    writing: set[str] = field(default_factory=set)
+    ever_opened: set[str] = field(default_factory=set)
+    timers: dict[str, int] = field(default_factory=dict)
+    plays: dict[str, str] = field(default_factory=dict)
+    asked_play: str = ""
+    heard: dict[str, int] = field(default_factory=dict)
+    accepts: int = 0
+    gate: list[ev.Event] = field(default_factory=list)
+    dialled: bool = False
+    bridged: bool = False
+    ringing: list[str] = field(default_factory=list)
+    up: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    hang_ups: list[str] = field(default_factory=list)
+    ended_entry: do.AppendEvidence | None = None
+    over: int = 0
+    purges: bool = False
+    replies: list[do.Reply] = field(default_factory=list)
+    last: list[do.Command] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.call, self.twin = Call("call", self.rules), Call("call", self.rules)
+
+    # --- feeding ----------------------------------------------------------------------------------------------------
+
+    def feed(self, kind: type[ev.Event], **fields: Any) -> list[do.Command]:
+        """Give the call one event and check everything that must hold after it."""
+        event = kind(at_ns=self.now_ns, **fields)
+        over = self.over
+        self._before(event)
+        commands = self.call.handle(event)
+        assert commands == self.twin.handle(event), "the same events must give the same commands"
+        assert not (over and commands), "a call that is over asks for nothing"
+        self.last = commands
+        self._less_first(commands)
+        for place, command in enumerate(commands):
+            self._see(command, event, commands[:place])
+        self._after(event)
+        return commands
+
+    def _before(self, event: ev.Event) -> None:
+        if isinstance(event, ev.EvidenceDurable | ev.EvidenceFailed) and event.token in self.pending:
+            self.pending.pop(event.token)
+            (self.durable if isinstance(event, ev.EvidenceDurable) else self.lost).add(event.token)
+        elif isinstance(event, ev.RecorderClosed):
+            self.writing.discard(event.recording)
+        elif isinstance(event, ev.LegEnded) and (event.leg == CALLER or self.dialled):
+            self.gone.add(event.leg)
+            self.up.discard(event.leg)
+        elif isinstance(event, ev.LegAnswered) and (event.leg == CALLER or (event.leg == AGENT and self.dialled)):
+            if event.leg not in self.gone:
+                self.up.add(event.leg)
+        elif isinstance(event, ev.PromptFinished) and event.play in self.plays:
+            self.heard.setdefault(event.play, event.played_ms)
+        elif isinstance(event, ev.DigitPressed) and event.leg == CALLER and event.value in self.rules.accept_keys:
+            self.accepts += 1
+
+    @staticmethod
+    def _less_first(commands: list[do.Command]) -> None:
+        less = [isinstance(command, LESS) for command in commands]
+        assert less == sorted(less, reverse=True), "what records less comes first"
+
+    # --- watching ---------------------------------------------------------------------------------------------------
+
+    def _see(self, command: do.Command, event: ev.Event, before: list[do.Command]) -> None:
+        match command:
+            case do.AppendEvidence():
+                self._entry(command, event, before)
+            case do.OpenRecorder() | do.ResumeRecorder():
+                self._records_more(command, before)
+            case do.PauseRecorder(recording=recording):
+                self.writing.discard(recording)
+                self._observe(recording, "paused")
+            case do.CloseRecorder(recording=recording, purge=purge):
+                self.writing.discard(recording)
+                if recording in self.ever_opened:
+                    facts = {"purged": purge, "sha256": "", "size": 0, "frames": 1, "spans": []}
+                    self.gate.append(ev.RecorderClosed(at_ns=0, recording=recording, facts=facts))
+                self.purges = self.purges or purge
+            case do.PlayPrompt(play=play, leg=leg, prompt=prompt):
+                assert play not in self.plays and leg in self.up
+                self.plays[play] = "due"
+                if prompt in ("ask", "ask_again"):
+                    assert leg == CALLER
+                    self.asked_play, self.accepts = play, 0
+            case do.StopPrompt(play=play):
+                assert play in self.plays
+            case do.StartTimer(timer=timer, after_ms=after_ms):
+                assert after_ms > 0
+                self.timers[timer] = self.now_ns + after_ms * 1_000_000
+            case do.StopTimer(timer=timer):
+                self.timers.pop(timer, None)
+            case do.ConnectAgent():
+                assert not self.dialled and CALLER in self.verdicts and not self.gone
+                assert command.recorded == (self.verdicts[CALLER] in COVERING)
+                assert command.recorded or self.rules.fail_mode is FailMode.CONNECT_UNRECORDED
+                self.dialled = True
+                self.ringing.append(AGENT)
+            case do.BridgeLegs():
+                assert self.up == {CALLER, AGENT} and not self.bridged
+                self.bridged = True
+            case do.HangUpLeg(leg=leg):
+                assert leg not in self.gone
+                self.hang_ups.append(leg)
+            case do.RelayDigits():
+                self._relays(command, event)
+            case do.Reply():
+                assert command.request and command.request not in [reply.request for reply in self.replies]
+                self.replies.append(command)
+            case do.CallOver():
+                self.over += 1
+
+    def _observe(self, recording: str, state: str) -> None:
+        self.gate.append(ev.RecorderObserved(at_ns=0, recording=recording, state=state))
+
+    def _records_more(self, command: do.OpenRecorder | do.ResumeRecorder, before: list[do.Command]) -> None:
+        assert not self.pending, "recorded before the evidence was durable"
+        assert not any(isinstance(earlier, do.AppendEvidence) for earlier in before)
+        self._may_write()
+        for party in (CALLER, AGENT):
+            assert self.verdict_tokens[party] in self.durable
+        assert command.token in self.durable and command.token in self.verdict_tokens.values()
+        assert self.bridged and self.up == {CALLER, AGENT}
+        opens = isinstance(command, do.OpenRecorder)
+        assert opens == (command.recording not in self.ever_opened)
+        kind = "open" if opens else "resume"
+        last = [entry for entry in self.entries if entry.kind == "recorder.command"][-1].facts
+        assert (last["command"], last["recording"]) == (kind, command.recording), "the intention is written down first"
+        self.ever_opened.add(command.recording)
+        self.writing.add(command.recording)
+        assert len(self.writing) == 1
+        self._observe(command.recording, "on")
+
+    def _may_write(self) -> None:
+        assert not self.lost, "recorded after evidence was lost"
+        assert not self.holds, "recorded during a hold"
+        assert not self.gone and not self.hang_ups, "recorded while the call ends"
+        assert self.verdicts.get(CALLER) in COVERING, "the caller is not covered"
+        assert self.verdicts.get(AGENT) in COVERING, "the agent is not covered"
+
+    def _entry(self, entry: do.AppendEvidence, event: ev.Event, before: list[do.Command]) -> None:
+        assert self.ended_entry is None, "call.ended is the last entry"
+        assert entry.token == len(self.entries) + 1
+        self.entries.append(entry)
+        self.pending[entry.token] = entry
+        facts = entry.facts
+        assert SECRET not in repr(facts)
+        if entry.kind == "answer.digit":
+            self._digit_entry(facts)
+        elif entry.kind == "verdict":
+            self._verdict_entry(entry, event, before)
+        elif entry.kind == "ask.again":
+            self.verdicts[str(facts["party"])] = "pending"
+        elif entry.kind == "hold.set":
+            self.holds.add(str(facts["reason"]))
+        elif entry.kind == "hold.cleared":
+            self.holds.remove(str(facts["reason"]))
+        elif entry.kind == "call.ended":
+            assert not self.writing and self.gone == {CALLER, *([AGENT] if self.dialled else [])}
+            assert len(self.pending) == 1 and facts["entries"] == len(self.durable) + 1
+            self.ended_entry = entry
+
+    def _digit_entry(self, facts: Any) -> None:
+        assert set(facts) <= {"leg", "transport", "counted", "because", "key"}
+        assert ("key" in facts) == facts["counted"]
+        if facts["counted"]:
+            rules = self.rules
+            known = rules.accept_keys | rules.refuse_keys | rules.repeat_keys
+            assert facts["key"] in known | {rules.withdraw_code, rules.reconsent_code}
+            assert facts["leg"] == CALLER
+
+    def _verdict_entry(self, entry: do.AppendEvidence, event: ev.Event, before: list[do.Command]) -> None:
+        party, verdict = str(entry.facts["party"]), str(entry.facts["verdict"])
+        covering = verdict in COVERING
+        assert all(granted is covering for granted in entry.facts["purposes"].values())
+        assert verdict != "pending"
+        if isinstance(event, ev.DigitPressed):
+            assert party == event.leg, "a key answers for its own leg only"
+        if verdict == "granted":
+            digit = before[-1]
+            assert isinstance(digit, do.AppendEvidence) and digit.kind == "answer.digit" and digit.facts["counted"]
+            assert party == CALLER and digit.facts["key"] in self.rules.accept_keys and self.accepts
+            assert self.heard[self.asked_play] >= self.rules.minimum_heard_ms, "the question was not heard"
+        elif verdict == "not_required":
+            assert party == AGENT or not self.rules.ask
+        elif verdict == "withdrawn":
+            assert self.rules.may_withdraw
+        self.verdicts[party], self.verdict_tokens[party] = verdict, entry.token
+
+    def _relays(self, command: do.RelayDigits, event: ev.Event) -> None:
+        assert self.bridged and self.verdicts.get(CALLER, "pending") != "pending", "relayed while the caller is asked"
+        sender = AGENT if command.leg == CALLER else CALLER
+        rules = self.rules
+        codes = (rules.pause_code, rules.resume_code) if sender == AGENT else (rules.withdraw_code, rules.reconsent_code)
+        assert not any(code in command.digits for code in codes), "a code was relayed"
+        if isinstance(event, ev.DigitPressed):
+            assert event.leg == sender
+        else:
+            assert isinstance(event, ev.TimerFired) and event.timer == f"code:{sender}"
+
+    def _after(self, event: ev.Event) -> None:
+        if self.writing:
+            self._may_write()
+        if self.purges:
+            assert self.rules.purge_on_withdrawal and self.verdicts[CALLER] == "withdrawn"
+            self.purges = False
+        assert self.over <= 1
+        if self.over:
+            assert self.ended_entry is not None and not self.pending and not self.writing
+            if not self.lost:
+                assert self.ended_entry.facts["entries"] == len(self.durable)
+
+    # --- the honest world -------------------------------------------------------------------------------------------
+
+    def log_answers(self, token: int, ok: bool = True) -> None:
+        self.feed(ev.EvidenceDurable if ok else ev.EvidenceFailed, token=token)
+
+    def log_catches_up(self) -> None:
+        while self.pending:
+            self.log_answers(min(self.pending))
+
+    def gate_answers(self, place: int = 0) -> None:
+        event = self.gate.pop(place)
+        if isinstance(event, ev.RecorderObserved):
+            self.feed(ev.RecorderObserved, recording=event.recording, state=event.state, at_frame=7, cause="command")
+        elif isinstance(event, ev.RecorderClosed):
+            self.feed(ev.RecorderClosed, recording=event.recording, facts=event.facts)
+
+    def play_begins(self, play: str) -> None:
+        self.plays[play] = "playing"
+        self.feed(ev.PromptStarted, play=play)
+
+    def play_ends(self, play: str, played_ms: int, length_ms: int = 5_000) -> None:
+        self.plays[play] = "over"
+        played_ms = min(played_ms, length_ms)
+        self.feed(
+            ev.PromptFinished, play=play, played_ms=played_ms, length_ms=length_ms, completed=played_ms == length_ms
+        )
+
+    def due_plays(self) -> list[str]:
+        return [play for play, state in self.plays.items() if state != "over"]
+
+    def timer_fires(self, timer: str) -> None:
+        self.now_ns = max(self.now_ns, self.timers.pop(timer))
+        self.feed(ev.TimerFired, timer=timer)
+
+    def leg_answers(self, leg: str) -> None:
+        self.ringing.remove(leg)
+        self.feed(ev.LegAnswered, leg=leg, codec="PCMU")
+
+    def media_catches_up(self) -> None:
+        """Everything the media server owes, at once and honestly; prompts play to their ends."""
+        while True:
+            if self.gate:
+                self.gate_answers()
+            elif self.due_plays():
+                play = self.due_plays()[0]
+                self.play_begins(play)
+                self.now_ns += 5_000_000_000
+                self.play_ends(play, 5_000)
+            elif self.hang_ups:
+                leg = self.hang_ups.pop(0)
+                if leg not in self.gone:
+                    self.feed(ev.LegEnded, leg=leg, code=200, by="local")
+            else:
+                return
+
+    def arrive(self) -> None:
+        personal = {"caller_number": SECRET, "sip_call_id": SECRET}
+        self.feed(ev.CallArrived, facts={"parties": [{"role": CALLER}]}, personal=personal)
+
+    def say(self, key: str) -> None:
+        """The caller presses a key in the answer window."""
+        self.now_ns += 500_000_000
+        self.feed(ev.DigitPressed, leg=CALLER, value=key)
+
+    def quiesce(self) -> None:
+        """Log and media catch up with each other."""
+        for _ in range(20):
+            self.log_catches_up()
+            self.media_catches_up()
+            if not self.pending:
+                return
+        raise AssertionError("the call never comes to rest")
+
+    def talk(self, key: str = "1") -> None:
+        """The whole way into the conversation, with the caller's answer *key*."""
+        self.arrive()
+        self.feed(ev.LegAnswered, leg=CALLER, codec="PCMU")
+        self.quiesce()
+        if self.rules.ask:
+            self.say(key)
+            self.quiesce()
+        if AGENT in self.ringing and AGENT not in self.gone:
+            self.leg_answers(AGENT)
+        self.quiesce()
+
+    def finish(self) -> None:
+        """Play honestly to the end: the caller stays until the agent is dialled, then hangs up; check the ending."""
+        if CALLER not in self.up | self.gone and not self.hang_ups:
+            self.feed(ev.LegAnswered, leg=CALLER, codec="PCMU")
+        for _ in range(40):
+            self.quiesce()
+            answers = [timer for timer in self.timers if timer.startswith("answer:")]
+            if self.dialled or self.gone or not answers:
+                break
+            self.timer_fires(answers[0])
+        if not self.gone and CALLER in self.verdicts:
+            assert self.dialled, "the caller was not connected"
+        for leg in (CALLER, AGENT):
+            if leg not in self.gone and (leg == CALLER or self.dialled):
+                self.feed(ev.LegEnded, leg=leg)
+        for _ in range(5):
+            self.quiesce()
+            for timer in [timer for timer in self.timers if timer.startswith("observe:")]:
+                self.timer_fires(timer)
+        assert self.over == 1, "the call never ended"
+        assert self.ended_entry is self.entries[-1]
+        assert [entry.kind for entry in self.entries].count("call.ended") == 1
+        self.feed(ev.LegHeld, leg=CALLER, held=True)
