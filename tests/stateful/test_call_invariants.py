@@ -53,7 +53,9 @@ class CallMachine(RuleBasedStateMachine):
         self.world = World(rules)
         if way == "arrived":
             self.world.arrive()
-        elif way != "foreign":
+        elif way == "foreign":
+            self.world.honest = False
+        else:
             self.world.talk("1" if way == "yes" else "2")
 
     # --- the honest world -------------------------------------------------------------------------------------------
@@ -156,6 +158,7 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule(play=PLAYS, played=st.sampled_from([0, 2_999, 3_000, 5_000]), completed=st.booleans())
     def stray_prompt(self, play: str, played: int, completed: bool) -> None:
+        self.world.honest = False
         self.world.feed(ev.PromptStarted, play=play)
         self.world.feed(ev.PromptFinished, play=play, played_ms=played, length_ms=5_000, completed=completed)
 
@@ -169,10 +172,12 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule(recording=RECORDINGS, state=st.sampled_from(["on", "paused", "off", "nonsense"]))
     def stray_observation(self, recording: str, state: str) -> None:
+        self.world.honest = False
         self.world.feed(ev.RecorderObserved, recording=recording, state=state)
 
     @rule(recording=RECORDINGS, failed=st.sampled_from(["", "disk full"]))
     def stray_close(self, recording: str, failed: str) -> None:
+        self.world.honest = False
         self.world.feed(ev.RecorderClosed, recording=recording, facts={"sha256": "", "frames": 0}, failed=failed)
 
     @rule(leg=st.sampled_from([CALLER, AGENT, "nobody", ""]))
@@ -186,6 +191,7 @@ class CallMachine(RuleBasedStateMachine):
 
     @rule()
     def arrives_again(self) -> None:
+        self.world.honest = False
         self.world.arrive()
 
     def teardown(self) -> None:

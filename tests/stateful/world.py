@@ -9,6 +9,8 @@ from gateway.domain import commands as do
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, Call
 from gateway.domain.rules import FailMode, Rules
+from gateway.evidence.canonical import Entry
+from gateway.evidence.semantics import read_story
 
 COVERING = ("granted", "not_required")
 SECRET = "PERSONAL-4711"
@@ -47,7 +49,8 @@ class World:
     over: int = 0
     purges: bool = False
     replies: list[do.Reply] = field(default_factory=list)
-    last: list[do.Command] = field(default_factory=list)
+    honest: bool = True
+    """Nothing impossible was reported so far: the log must tell a story that the offline verifier believes."""
 
     def __post_init__(self) -> None:
         self.call, self.twin = Call("call", self.rules), Call("call", self.rules)
@@ -62,7 +65,6 @@ class World:
         commands = self.call.handle(event)
         assert commands == self.twin.handle(event), "the same events must give the same commands"
         assert not (over and commands), "a call that is over asks for nothing"
-        self.last = commands
         self._less_first(commands)
         for place, command in enumerate(commands):
             self._see(command, event, commands[:place])
@@ -222,7 +224,9 @@ class World:
         assert self.bridged and self.verdicts.get(CALLER, "pending") != "pending", "relayed while the caller is asked"
         sender = AGENT if command.leg == CALLER else CALLER
         rules = self.rules
-        codes = (rules.pause_code, rules.resume_code) if sender == AGENT else (rules.withdraw_code, rules.reconsent_code)
+        codes = (
+            (rules.pause_code, rules.resume_code) if sender == AGENT else (rules.withdraw_code, rules.reconsent_code)
+        )
         assert not any(code in command.digits for code in codes), "a code was relayed"
         if isinstance(event, ev.DigitPressed):
             assert event.leg == sender
@@ -349,3 +353,15 @@ class World:
         assert self.ended_entry is self.entries[-1]
         assert [entry.kind for entry in self.entries].count("call.ended") == 1
         self.feed(ev.LegHeld, leg=CALLER, held=True)
+        if self.honest and not self.lost:
+            self._verifier_believes()
+
+    def _verifier_believes(self) -> None:
+        facts = [dict(entry.facts) for entry in self.entries]
+        story = read_story(
+            [
+                Entry("origin", "call", entry.kind, seq, None, "2026-01-01T00:00:00.000Z", facts[seq], {})
+                for seq, entry in enumerate(self.entries)
+            ]
+        )
+        assert not story.unexpected and not story.unknown and story.ended_at == len(self.entries) - 1
