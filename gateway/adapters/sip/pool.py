@@ -306,6 +306,7 @@ class SipWorkerPool:
             process = await asyncio.create_subprocess_exec(
                 *self._argv,
                 stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,  # an orphan must not hold open what waits for our end
                 pass_fds=(theirs.fileno(),),
                 env={**self._environment, **config.to_environment()},
                 start_new_session=True,
