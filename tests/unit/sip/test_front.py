@@ -306,7 +306,8 @@ async def test_logs_say_what_happened_and_never_who(build: Callable[..., Any]) -
         for at in range(5):
             scene.send(message(scene, call_id=f"+4512345678-{at}"))
         await asyncio.sleep(0.05)
-    assert logs == [{"event": "new calls come faster than allowed, some were refused", "log_level": "warning"}]
+    because = "new calls come faster than allowed, some were refused"
+    assert logs == [{"event": "SIP messages were refused", "because": because, "log_level": "warning"}]
 
 
 def test_the_bucket_lets_the_rate_through() -> None:
