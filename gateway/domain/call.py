@@ -406,7 +406,7 @@ class Call:
             digits, leg.pending = leg.pending, ""
             if digits and self.phase is Phase.TALKING and self.verdict is not Verdict.PENDING:
                 self._emit(do.RelayDigits(AGENT if rest == CALLER else CALLER, digits))
-        elif kind == "hold" and rest in self.holds:
+        elif kind == "hold" and rest in self.holds and self._is_due(self.holds[rest]):
             self._hold_expired(rest)
         elif kind == "reminder" and rest in self.holds:
             self._remind(rest)
@@ -534,6 +534,10 @@ class Call:
         self._log("hold.cleared", reason=reason, actor=actor)
         self._emit(do.StopTimer(f"hold:{reason}"))
         self._emit(do.StopTimer(f"reminder:{reason}"))
+
+    def _is_due(self, hold: Hold) -> bool:
+        """A timer of an earlier hold for the same reason may be on its way: it must not end this one."""
+        return hold.expires_ns is not None and self._now >= hold.expires_ns
 
     def _hold_expired(self, reason: str) -> None:
         self._emit(do.RaiseAlarm("pause_limit"))

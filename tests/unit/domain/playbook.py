@@ -105,7 +105,7 @@ def hears(play: str) -> list[ev.Event]:
 
 
 def fires(timer: str) -> ev.TimerFired:
-    return ev.TimerFired(at_ns=ns(30_000), timer=timer)
+    return ev.TimerFired(at_ns=ns(600_000), timer=timer)
 
 
 def answers(leg: str) -> ev.LegAnswered:

@@ -660,3 +660,14 @@ def test_an_illegal_phase_raises_and_changes_nothing() -> None:
 def test_a_closed_recorder(failed: bool, stage: Stage) -> None:
     ran = Recorder(Stage.CLOSING, RecorderState.ON, 3)
     assert ran.closed(failed=failed) == Recorder(stage, RecorderState.OFF, 3)
+
+
+def test_a_timer_of_an_earlier_hold_does_not_end_the_next_one() -> None:
+    """`StopTimer` cannot take back a `TimerFired` that is in the queue already: the new hold has its own limit."""
+    call = paused(pause_limit_action=PauseLimitAction.RESUME).call
+    limit_ns = call.holds["agent_key"].expires_ns
+    assert limit_ns is not None
+    call.handle(ev.ResumeRequested(at_ns=limit_ns - 2_000, reason="agent_key", actor=AGENT))
+    call.handle(ev.PauseRequested(at_ns=limit_ns - 1_000, reason="agent_key", actor=AGENT))
+    assert call.handle(ev.TimerFired(at_ns=limit_ns, timer="hold:agent_key")) == []
+    assert "agent_key" in call.holds
