@@ -7,6 +7,8 @@ from prometheus_client.registry import Collector
 
 from gateway.app.latency import NAMES, LatencyTap
 from gateway.app.switchboard import Switchboard
+from gateway.domain.commands import CallOver, Command
+from gateway.domain.events import Event
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5)
 
@@ -48,7 +50,13 @@ class Metrics:
             for name in NAMES
         }
         self.latency = LatencyTap(lambda name, seconds: histograms[name].observe(seconds))
-        switchboard.services.taps.append(self.latency)
+        switchboard.services.taps.append(self._tap)
+
+    def _tap(self, call_id: str, what: Event | Command, mono_ns: int) -> None:
+        """Measure, and keep nothing of a call that is over."""
+        self.latency(call_id, what, mono_ns)
+        if isinstance(what, CallOver):
+            self.latency.forget(call_id)
 
     def text(self) -> bytes:
         """Return the metrics in the Prometheus text format."""

@@ -19,7 +19,7 @@ from gateway.adapters.softphone import Call, Softphone
 from gateway.app.latency import LatencyTap
 from gateway.app.session import CallSession
 from gateway.app.tasks import spawn
-from gateway.bootstrap import Gateway, start_gateway
+from gateway.bootstrap import Gateway, configure_logging, start_gateway
 from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json
 from gateway.domain import commands as do
 from gateway.domain import events as ev
@@ -30,6 +30,8 @@ from gateway.evidence.bundle import verify_bundle
 from gateway.evidence.errors import EvidenceInvalid
 from gateway.media import g711
 from gateway.policy.book import parse_policy
+from gateway.ports.evidence import EvidenceUnavailable
+from gateway.ports.registry import RegistryUnavailable
 
 Audio = NDArray[np.int16]
 AGENT_USER = "agent7"
@@ -62,6 +64,7 @@ class Transcript:
     verdict: str = "pending"
     basis: str = ""
     verdict_ns: int = 0
+    """When the answer's verdict was durable; a withdrawal later does not move it."""
     states: list[tuple[str, int, str]] = field(default_factory=list)
     closed: list[ev.RecorderClosed] = field(default_factory=list)
     spans: list[dict[str, Any]] = field(default_factory=list)
@@ -89,7 +92,7 @@ class Transcript:
                 self.verdict = str(what.facts["verdict"])
                 self._verdict_token = what.token
             case ev.EvidenceDurable() if what.token == self._verdict_token:
-                self.verdict_ns = what.at_ns
+                self.verdict_ns = self.verdict_ns or what.at_ns
                 self.line(mono_ns, "evidence", f"verdict {self.verdict} is durable")
             case ev.LegAnswered(leg="agent"):
                 self.line(mono_ns, "agent", "answers; both are connected")
@@ -147,11 +150,14 @@ def run(script: Script, out: Path, *, as_json: bool) -> int:
     out.mkdir(parents=True, exist_ok=True)
     for old in ("recording.wav", "recording.wav.age", "evidence.json", "log.pub"):
         (out / old).unlink(missing_ok=True)
+    configure_logging()
     try:
         return asyncio.run(_demonstrate(script, out, as_json))
     except OSError as error:
         complain(f"the demonstration cannot run here: {type(error).__name__}: {error.strerror or error}")
-        return OUT_OF_REACH
+    except (EvidenceUnavailable, RegistryUnavailable, RuntimeError) as error:
+        complain(f"the demonstration cannot run here: {error}")
+    return OUT_OF_REACH
 
 
 def _policy(language: str) -> bytes:
@@ -352,22 +358,27 @@ def samples_before(left: Audio, caller: Call, verdict_ns: int, on_ns: int) -> in
 
     A stretch of sound near the recording's beginning is looked up, bit for bit, in what the caller sent; the packets
     carry the time they were sent. Repeated speech can match more than once: the match nearest to the time the recorder
-    was seen running (*on_ns*) is taken. Raises `ValueError` when no stretch was ever sent.
+    was seen running (*on_ns*) is taken. A recording without a stretch of sound has no such samples. Raises
+    `ValueError` when it has sound that was never sent.
     """
     source = caller.audio_source
     assert source is not None
     sent = sorted(caller.sent)
     stream = g711.decode("PCMU", b"".join(source(packet) for packet, _ in sent))
     windows = np.lib.stride_tricks.sliding_window_view(stream, STRETCH)
+    silent = True
     for begin in range(0, min(len(left) - STRETCH, 80_000), 160):
         stretch = left[begin : begin + STRETCH]
         if np.count_nonzero(stretch) < STRETCH // 2:
             continue
+        silent = False
         places = np.flatnonzero((windows == stretch).all(axis=1)) - begin
         if len(places):
             times = [sent[max(0, int(place)) // 160][1] for place in places]
             sent_ns = min(times, key=lambda at_ns: abs(at_ns - on_ns))
             return max(0, (verdict_ns - sent_ns) * 8 // 1_000_000)
+    if silent:
+        return 0
     raise ValueError("the recording has no sound that the caller sent")
 
 
