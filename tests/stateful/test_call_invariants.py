@@ -216,7 +216,7 @@ def test_the_promise_holds_over_any_sequence_of_events() -> None:
 
 @pytest.mark.slow
 def test_the_promise_holds_over_very_many_long_sequences() -> None:
-    run_state_machine_as_test(CallMachine, settings=_settings(4_000, 80))
+    run_state_machine_as_test(CallMachine, settings=_settings(600, 60))
 
 
 def test_the_promise_is_not_kept_by_doing_nothing() -> None:
