@@ -1,9 +1,13 @@
 """Errors as RFC 9457 problem details, each with a stable `code`. Texts never quote what the client sent."""
 
+from collections.abc import Mapping
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+
+from gateway.ports.registry import RegistryUnavailable
 
 
 class Problem(Exception):
@@ -14,8 +18,14 @@ class Problem(Exception):
         self.status, self.code, self.title, self.more = status, code, title, more
 
 
-def _response(status: int, code: str, title: str, more: dict[str, object] | None = None) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+def _response(
+    status: int,
+    code: str,
+    title: str,
+    more: dict[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else headers
     body = {"type": "about:blank", "status": status, "code": code, "title": title, **(more or {})}
     return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
 
@@ -38,7 +48,17 @@ _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return _response(error.status_code, _CODES.get(error.status_code, "http_error"), str(error.detail))
+    code = _CODES.get(error.status_code, "http_error")
+    return _response(error.status_code, code, str(error.detail), headers=error.headers)
+
+
+async def _unavailable(request: Request, error: Exception) -> JSONResponse:
+    return _response(503, "registry_unavailable", "The gateway's database cannot be used now")
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    """The server logs the exception; the client learns nothing of it."""
+    return _response(500, "internal_error", "The gateway made a mistake")
 
 
 def install(app: FastAPI) -> None:
@@ -46,3 +66,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RegistryUnavailable, _unavailable)
+    app.add_exception_handler(Exception, _bug)
