@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.client import Refused, request
+from gateway.cli.client import Refused, request, segment
 from gateway.cli.output import NO, OK, complain, say, say_json, table
 
 
@@ -32,7 +32,7 @@ def listing(url: str, key: Path | None, *, as_json: bool) -> int:
 def show(url: str, key: Path | None, call_id: str, *, as_json: bool) -> int:
     """Print one live call."""
     try:
-        call = request(url, key, "GET", f"/v1/calls/{call_id}")
+        call = request(url, key, "GET", f"/v1/calls/{segment(call_id)}")
     except Refused as refused:
         return _refused(refused, as_json)
     if as_json:
@@ -51,7 +51,7 @@ def show(url: str, key: Path | None, call_id: str, *, as_json: bool) -> int:
 
 def act(url: str, key: Path | None, verb: str, call_id: str | None, mine: str | None, *, as_json: bool) -> int:
     """Pause, resume, withdraw or ask again; 0 only when the effect was observed."""
-    path = f"/v1/calls/{call_id}/{verb}" if call_id else f"/v1/agents/{mine}/{verb}"
+    path = f"/v1/calls/{segment(call_id)}/{verb}" if call_id else f"/v1/agents/{segment(mine or '')}/{verb}"
     try:
         outcome = request(url, key, "POST", path)
     except Refused as refused:

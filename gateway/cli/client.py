@@ -1,7 +1,9 @@
 """A small client for the running gateway's HTTP interface."""
 
+import http.client
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 from gateway.cli.output import OUT_OF_REACH, complain
 
 TIMEOUT_S = 10
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""No proxy of the environment: it could not reach a loopback address, and would see the key."""
 
 
 class Refused(Exception):
@@ -21,7 +25,17 @@ class Refused(Exception):
 
 def request(url: str, key_file: Path | None, method: str, path: str) -> Any:
     """Return the answer's JSON; errors as `fetch`."""
-    return json.loads(fetch(url, key_file, method, path))
+    answer = fetch(url, key_file, method, path)
+    try:
+        return json.loads(answer)
+    except ValueError:
+        complain(f"what answers at {url} is not a consent gateway")
+        raise SystemExit(OUT_OF_REACH) from None
+
+
+def segment(text: str) -> str:
+    """Return *text* as one segment of a path, whatever it holds."""
+    return urllib.parse.quote(text, safe="")
 
 
 def fetch(url: str, key_file: Path | None, method: str, path: str) -> bytes:
@@ -32,12 +46,13 @@ def fetch(url: str, key_file: Path | None, method: str, path: str) -> bytes:
         raise SystemExit(2)
     try:
         key = file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        complain(f"no API key: {file} cannot be read ({error.strerror}); name one with --key-file")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not text"
+        complain(f"no API key: {file} cannot be read ({why}); name one with --key-file")
         raise SystemExit(OUT_OF_REACH) from None
     asked = urllib.request.Request(url.rstrip("/") + path, method=method, headers={"Authorization": f"Bearer {key}"})  # noqa: S310
     try:
-        with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as answer:  # noqa: S310
+        with _OPENER.open(asked, timeout=TIMEOUT_S) as answer:
             body: bytes = answer.read()
             return body
     except urllib.error.HTTPError as error:
@@ -45,10 +60,11 @@ def fetch(url: str, key_file: Path | None, method: str, path: str) -> bytes:
             problem = json.load(error)
         except ValueError:
             problem = {}
+        problem = problem if isinstance(problem, dict) else {}
         raise Refused(
             error.code, problem.get("code", "http_error"), problem.get("title", "The gateway refused")
         ) from None
-    except (urllib.error.URLError, TimeoutError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         complain(f"no gateway answers at {url}: {reason}; is `consent-gateway serve` running?")
         raise SystemExit(OUT_OF_REACH) from None

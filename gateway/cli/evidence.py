@@ -121,12 +121,14 @@ def export(config: Path | None, call_id: str, out: Path) -> int:
 
 
 def _export_over_http(config: Path | None, call_id: str, out: Path) -> int:
-    from gateway.cli.client import Refused, fetch
+    from gateway.cli.client import Refused, fetch, segment
 
     settings = settings_or_exit(config)
     key_file = settings.storage.folder / "keys" / "cli.key"
     try:
-        return _write(fetch(f"http://{settings.http.bind}", key_file, "GET", f"/v1/calls/{call_id}/evidence"), out)
+        return _write(
+            fetch(f"http://{settings.http.bind}", key_file, "GET", f"/v1/calls/{segment(call_id)}/evidence"), out
+        )
     except Refused as refused:
         complain(f"the running gateway refused: {refused}")
         return NO

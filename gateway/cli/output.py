@@ -42,4 +42,6 @@ def settings_or_exit(config: Path | None) -> Settings:
         return load_settings(config)
     except SettingsError as error:
         complain(str(error))
-        raise SystemExit(2) from None
+    except (OSError, ValueError) as error:
+        complain(f"{config or 'environment'}: cannot be read: {getattr(error, 'strerror', None) or error}")
+    raise SystemExit(2)
