@@ -65,6 +65,6 @@ def fetch(url: str, key_file: Path | None, method: str, path: str) -> bytes:
             error.code, problem.get("code", "http_error"), problem.get("title", "The gateway refused")
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        reason = " ".join(str(getattr(error, "reason", error)).split())
         complain(f"no gateway answers at {url}: {reason}; is `consent-gateway serve` running?")
         raise SystemExit(OUT_OF_REACH) from None

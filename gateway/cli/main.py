@@ -136,7 +136,7 @@ def _act(verb: str, call_id: str | None, mine: str | None, url: str, key: Path |
     raise typer.Exit(work.act(url, key, verb, call_id, mine, as_json=as_json))
 
 
-OptionalCall = Annotated[str | None, typer.Argument(metavar="[CALL_ID]", help="Our call id (a ULID).")]
+OptionalCall = Annotated[str | None, typer.Argument(metavar="CALL_ID", help="Our call id (a ULID).")]
 Mine = Annotated[str | None, typer.Option("--mine", metavar="AGENT", help="The present call of this agent.")]
 
 

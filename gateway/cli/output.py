@@ -39,7 +39,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def settings_or_exit(config: Path | None) -> Settings:
     """Read the settings; on a mistake say where and leave with 2."""
     try:
-        return load_settings(config)
+        settings = load_settings(config)
+        for name, bind in (("sip", settings.sip.bind), ("http", settings.http.bind)):
+            if int(bind.rpartition(":")[2]) > 65_535:
+                raise SettingsError(f"{config or 'environment'}: {name}.bind: a port is a number up to 65535")
+        return settings
     except SettingsError as error:
         complain(str(error))
     except (OSError, ValueError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from gateway.adapters.config.settings import Settings
+from gateway.adapters.prompts.library import load_prompts
 from gateway.api.app import make_app
 from gateway.app.tasks import spawn
 from gateway.bootstrap import Folders, Gateway, configure_logging, start_gateway
@@ -31,7 +32,9 @@ def run(config: Path | None, role: str) -> int:
     try:
         return asyncio.run(_serve(settings))
     except PolicyError as error:
-        complain(f"the policies cannot be used:\n{error}")
+        for finding in load_prompts(settings.prompts.folder)[1]:
+            complain(str(finding))
+        complain(f"the gateway cannot start: {error}")
         return 2
     except (EvidenceUnavailable, RegistryUnavailable, RuntimeError) as error:
         complain(f"the gateway cannot start: {error}")
