@@ -205,7 +205,7 @@ def _settings(examples: int, steps: int) -> settings:
         stateful_step_count=steps,
         deadline=None,
         database=None,
-        derandomize="CALL_EXAMPLES" in os.environ,
+        derandomize=bool({"CALL_EXAMPLES", "CI"} & set(os.environ)),
         suppress_health_check=list(HealthCheck),
     )
 

@@ -51,6 +51,8 @@ class World:
     replies: list[do.Reply] = field(default_factory=list)
     honest: bool = True
     """Nothing impossible was reported so far: the log must tell a story that the offline verifier believes."""
+    impatient: bool = False
+    """A watchdog on the recorder ran out: what the recorder reports afterwards is unexpected, honest or not."""
 
     def __post_init__(self) -> None:
         self.call, self.twin = Call("call", self.rules), Call("call", self.rules)
@@ -276,6 +278,8 @@ class World:
         return [play for play, state in self.plays.items() if state != "over"]
 
     def timer_fires(self, timer: str) -> None:
+        if timer.startswith("observe:"):
+            self.impatient = True
         self.now_ns = max(self.now_ns, self.timers.pop(timer))
         self.feed(ev.TimerFired, timer=timer)
 
@@ -364,4 +368,5 @@ class World:
                 for seq, entry in enumerate(self.entries)
             ]
         )
-        assert not story.unexpected and not story.unknown and story.ended_at == len(self.entries) - 1
+        assert not story.unknown and story.ended_at == len(self.entries) - 1
+        assert not story.unexpected or self.impatient, "the recorder ran when none was to run"
