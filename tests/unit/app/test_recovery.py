@@ -1,0 +1,118 @@
+"""What the last control process left open is closed in the log, truthfully."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from gateway.app import recovery
+from gateway.app.recovery import recover
+from gateway.app.switchboard import file_facts
+from gateway.evidence.bundle import verify_bundle
+from gateway.ports.evidence import EvidenceUnavailable
+from gateway.ports.registry import RegistryUnavailable
+from tests.unit.app.desk import CALL, Desk
+
+RECORDING = f"{CALL}-1"
+SPANS = [{"state": "on", "from_frame": 0, "to_frame": 50, "cause": "c"}]
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "SEALING_S", 0.2)
+
+
+async def crash(desk: Desk, *, audio: bytes | None = b"sealed", note: Any = None) -> None:
+    """A recorded call whose control process is killed: log, registry and disk stay, the session is gone."""
+    opened = await desk.records()
+    await desk.rest()
+    if audio is not None:
+        (desk.folder / f"{RECORDING}.wav.age").write_bytes(audio)
+    if note is not None:
+        (desk.folder / f"{RECORDING}.wav.age.closed.json").write_text(
+            note if isinstance(note, str) else json.dumps(note)
+        )
+    assert opened.recording == RECORDING
+
+
+async def test_a_sealed_recording_is_taken_over_with_its_note(desk: Desk) -> None:
+    await crash(desk, note={"sha256": hashlib.sha256(b"sealed").hexdigest(), "frames": 50, "spans": SPANS})
+    assert await recover(desk.services) == 1
+    closed = desk.facts("recording.closed")[0]
+    assert (closed["failed"], closed["frames"], closed["size"]) == ("control process lost", 50, 6)
+    assert closed["checked"] == "sealed by the media process"
+    assert desk.log.kinds(CALL)[-3:] == ["call.recovered", "recording.closed", "call.ended"]
+    assert desk.facts("call.ended")[0] == {"cause": "control process lost", "entries": len(desk.log.kinds(CALL))}
+    record = await desk.registry.call(CALL)
+    assert (record.state, record.verdict) == ("ended", "granted")
+    assert (await desk.registry.recording(RECORDING)).state == "closed"
+    assert not (desk.folder / f"{RECORDING}.wav.age.closed.json").exists()
+    verify_bundle(await desk.log.export(CALL), desk.log.verifier_key())
+
+
+@pytest.mark.parametrize("note", [None, "not json", "[]", {"sha256": "of another file", "frames": 9, "spans": SPANS}])
+async def test_a_recording_without_its_own_note_ends_where_the_disk_has_it(desk: Desk, note: Any) -> None:
+    await crash(desk, note=note)
+    await recover(desk.services)
+    closed = desk.facts("recording.closed")[0]
+    assert (closed["failed"], closed["frames"], closed["spans"]) == ("control and media process lost", 0, [])
+    assert closed["checked"] == "ends where the disk has it"
+    assert closed["sha256"] == hashlib.sha256(b"sealed").hexdigest()
+    verify_bundle(await desk.log.export(CALL), desk.log.verifier_key())
+
+
+async def test_a_recording_without_a_file_loses_its_key(desk: Desk) -> None:
+    await crash(desk, audio=None)
+    await recover(desk.services)
+    record = await desk.registry.recording(RECORDING)
+    assert (record.state, record.wrapped) == ("destroyed", b"")
+    assert desk.facts("recording.closed")[0]["sha256"] == ""
+
+
+async def test_a_second_recovery_finds_nothing(desk: Desk) -> None:
+    await crash(desk)
+    assert (await recover(desk.services), await recover(desk.services)) == (1, 0)
+    assert desk.log.kinds(CALL).count("call.ended") == 1
+
+
+async def test_a_call_that_wrote_its_end_gets_no_second_one(desk: Desk) -> None:
+    await desk.registry.call_started("OLD", policy="p")
+    for kind, facts in (
+        ("call.arrived", {}),
+        ("verdict", {"party": "caller", "verdict": "refused"}),
+        ("call.ended", {}),
+    ):
+        await desk.log.append("OLD", kind, facts)
+    assert await recover(desk.services) == 1
+    assert desk.log.kinds("OLD") == ["call.arrived", "verdict", "call.ended"]
+    assert (await desk.registry.call("OLD")).verdict == "refused"
+
+
+async def test_a_call_without_entries_is_unanswered(desk: Desk) -> None:
+    await desk.registry.call_started("OLD", policy="p")
+    assert await recover(desk.services) == 1
+    record = await desk.registry.call("OLD")
+    assert (record.state, record.verdict) == ("ended", "unanswered")
+
+
+async def test_the_callers_verdict_is_taken_over_not_the_agents(desk: Desk) -> None:
+    await desk.registry.call_started("OLD", policy="p")
+    await desk.log.append("OLD", "verdict", {"party": "caller", "verdict": "withdrawn"})
+    await desk.log.append("OLD", "verdict", {"party": "agent", "verdict": "not_required"})
+    await recover(desk.services)
+    assert (await desk.registry.call("OLD")).verdict == "withdrawn"
+
+
+async def test_a_gateway_that_cannot_write_does_not_start(desk: Desk) -> None:
+    await crash(desk)
+    desk.log.fail_next()
+    with pytest.raises(EvidenceUnavailable):
+        await recover(desk.services)
+    desk.registry.fail_next()
+    with pytest.raises(RegistryUnavailable):
+        await recover(desk.services)
+
+
+def test_the_facts_of_a_file_that_is_not_there(desk: Desk) -> None:
+    assert file_facts(desk.folder / "nothing") == ("", 0)
