@@ -95,8 +95,9 @@ class Call:
 
     @property
     def desired(self) -> RecorderState:
-        """What the recorder should be. Before the parties talk, and when evidence was lost: off."""
-        if self.phase is not Phase.TALKING or not self.provable:
+        """What the recorder should be. Before the parties talk, when evidence was lost, and when "recording" is not
+        among the purposes that the parties are asked for: off."""
+        if self.phase is not Phase.TALKING or not self.provable or "recording" not in self.rules.purposes:
             return RecorderState.OFF
         present = [party for name, party in self.parties.items() if self.legs[name].up]
         return desired_state([party.verdict for party in present], self.holds.values())
@@ -517,7 +518,8 @@ class Call:
         """No pause can be meaningful: the answer is known and it is no, or the call is at its end."""
         decided_no = self.verdict not in COVERED and self.verdict is not Verdict.PENDING
         ended = self.phase in (Phase.ENDING, Phase.OVER)
-        return decided_no or ended or not self.provable or self.recorder.stage is Stage.FAILED
+        never = not self.provable or "recording" not in self.rules.purposes
+        return decided_no or ended or never or self.recorder.stage is Stage.FAILED
 
     def _resume(self, event: ev.ResumeRequested) -> None:
         if self._cannot_record():

@@ -54,7 +54,11 @@ def parse_policy(data: bytes, source: str) -> Policy:
     except ValidationError as invalid:
         lines = key_lines(text)
         problems = [
-            Problem(source, line_of(lines, tuple(error["loc"])), _explain(error["type"], error["loc"], error["msg"]))
+            Problem(
+                source,
+                line_of(lines, error["loc"] or error.get("ctx", {}).get("path", ())),
+                _explain(error["type"], error["loc"], error["msg"]),
+            )
             for error in invalid.errors(include_input=False, include_url=False)
         ]
         raise PolicyError(sorted(problems, key=lambda problem: problem.line)) from None
@@ -67,7 +71,9 @@ def _explain(kind: str, path: tuple[int | str, ...], message: str) -> str:
         return f"{name}: unknown key; did you mean one of: {', '.join(_siblings(path))}?"
     if kind == "missing":
         return f"{name}: this key is required"
-    return f"{name}: {message}" if name else message.removeprefix("Value error, ")
+    message = re.sub(r"valid dictionary or instance of \w+", "table", message.removeprefix("Value error, "))
+    message = message.replace("valid tuple", 'list, such as ["1"]')
+    return f"{name}: {message}" if name else message
 
 
 def _siblings(path: tuple[int | str, ...]) -> list[str]:
@@ -90,6 +96,8 @@ def warnings(policy: Policy) -> list[Problem]:
         )
     if file.ask.minimum_heard_ms == 0 and file.asks:
         found.append("minimum_heard_ms = 0 lets a key count before the question was heard: leave it out instead")
+    if "recording" not in file.purposes:
+        found.append('purposes has no "recording": nothing will be recorded')
     if file.pause.limit_ms == 0:
         found.append("pause.limit_ms = 0 lets a forgotten pause last to the end of the call")
     if file.recording.paused_fill == "gap":

@@ -6,6 +6,7 @@ Times are whole milliseconds. Defaults are the most protective that still lets a
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from gateway.domain.rules import Basis, FailMode, PauseLimitAction, Rules
 
@@ -66,6 +67,11 @@ class Recording(_Table):
     on_withdrawal: Literal["keep", "purge"] = "keep"
 
 
+def _clash(message: str, *path: str) -> PydanticCustomError:
+    """An error of several keys together; *path* is the key to change, whose line is shown."""
+    return PydanticCustomError("clash", "{message}", {"message": message, "path": path})
+
+
 class PolicyFile(_Table):
     """One policy file."""
 
@@ -97,21 +103,24 @@ class PolicyFile(_Table):
         keys = [*self.ask.accept_keys, *self.ask.refuse_keys, *self.ask.repeat_keys]
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
-            raise ValueError(
-                f"key {doubled[0]} has two meanings in [ask]: give accept, refuse and repeat keys of their own"
+            raise _clash(
+                f"key {doubled[0]} has two meanings in [ask]: give accept, refuse and repeat keys of their own", "ask"
             )
-        codes = [self.codes.withdraw, self.codes.reconsent, self.codes.pause, self.codes.resume]
-        for code in codes:
+        codes = {name: getattr(self.codes, name) for name in ("withdraw", "reconsent", "pause", "resume")}
+        for name, code in codes.items():
             if code[0] in keys:
-                raise ValueError(
-                    f"code {code} begins with the answer key {code[0]}: begin codes with a key [ask] does not use"
+                raise _clash(
+                    f"code {code} begins with the answer key {code[0]}: begin codes with a key [ask] does not use",
+                    *("codes", name),
                 )
-        for one in codes:
-            if any(one != other and other.startswith(one) for other in codes) or codes.count(one) > 1:
-                raise ValueError(f"code {one} is also the beginning of another code: it could never be told apart")
+            if any(other.startswith(code) for place, other in codes.items() if place != name):
+                raise _clash(
+                    f"code {code} is also the beginning of another code: it could never be told apart",
+                    *("codes", name),
+                )
         if self.basis is not Basis.CONSENT and not self.justification:
-            raise ValueError(
-                f'basis "{self.basis}" needs a justification: name the law, contract or assessment it rests on'
+            raise _clash(
+                f'basis "{self.basis}" needs a justification: name the law, contract or assessment it rests on', "basis"
             )
         return self
 

@@ -22,11 +22,12 @@ ALL_RULES = st.builds(
     attempts=st.integers(1, 3),
     repeats=st.integers(0, 2),
     minimum_heard_ms=st.sampled_from([0, 1_000, 3_000]),
+    minimum_heard_again_ms=st.sampled_from([0, 1_000, 3_000]),
     may_withdraw=st.sampled_from([True, True, False]),
     purge_on_withdrawal=st.booleans(),
     pause_limit_ms=st.sampled_from([0, 30_000]),
     pause_limit_action=st.sampled_from(PauseLimitAction),
-    purposes=st.sampled_from([("recording",), ("recording", "analysis")]),
+    purposes=st.sampled_from([("recording",), ("recording", "analysis"), ("analysis",)]),
 )
 LEGS = st.sampled_from([CALLER, AGENT])
 KEYS = st.sampled_from("1112223334*#0")

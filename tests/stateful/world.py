@@ -36,6 +36,7 @@ class World:
     timers: dict[str, int] = field(default_factory=dict)
     plays: dict[str, str] = field(default_factory=dict)
     asked_play: str = ""
+    minimum_ms: int = 0
     heard: dict[str, int] = field(default_factory=dict)
     accepts: int = 0
     gate: list[ev.Event] = field(default_factory=list)
@@ -118,6 +119,8 @@ class World:
                 if prompt in ("ask", "ask_again"):
                     assert leg == CALLER
                     self.asked_play, self.accepts = play, 0
+                    rules = self.rules
+                    self.minimum_ms = rules.minimum_heard_ms if prompt == "ask" else rules.minimum_heard_again_ms
             case do.StopPrompt(play=play):
                 assert play in self.plays
             case do.StartTimer(timer=timer, after_ms=after_ms):
@@ -168,6 +171,7 @@ class World:
 
     def _may_write(self) -> None:
         assert not self.lost, "recorded after evidence was lost"
+        assert "recording" in self.rules.purposes, "recorded for a purpose nobody was asked for"
         assert not self.holds, "recorded during a hold"
         assert not self.gone and not self.hang_ups, "recorded while the call ends"
         assert self.verdicts.get(CALLER) in COVERING, "the caller is not covered"
@@ -215,7 +219,7 @@ class World:
             digit = before[-1]
             assert isinstance(digit, do.AppendEvidence) and digit.kind == "answer.digit" and digit.facts["counted"]
             assert party == CALLER and digit.facts["key"] in self.rules.accept_keys and self.accepts
-            assert self.heard[self.asked_play] >= self.rules.minimum_heard_ms, "the question was not heard"
+            assert self.heard[self.asked_play] >= self.minimum_ms, "the question was not heard"
         elif verdict == "not_required":
             assert party == AGENT or not self.rules.ask
         elif verdict == "withdrawn":

@@ -285,6 +285,19 @@ def test_a_prompt_shorter_than_the_minimum_asks_nothing(length_ms: int) -> None:
     (asked() >> ends(ASK, length_ms, length_ms) << says("ask_again")).end()
 
 
+def test_a_prompt_as_long_as_the_minimum_was_heard() -> None:
+    (asked() >> ends(ASK, 3_000, 3_000) >> key("1", 4_000) << verdict("granted") << says("granted")).end()
+
+
+@pytest.mark.parametrize(("first", "again"), [(3_000, 1_000), (1_000, 3_000)])
+def test_each_asking_prompt_has_its_own_minimum(first: int, again: int) -> None:
+    early = "pressed before the asking sentence was heard"
+    book = asked(minimum_heard_ms=first, minimum_heard_again_ms=again) >> key("1", first - 1) << digit(early)
+    book >> ends(ASK) >> fires("answer:caller:1") << says("ask_again") >> starts(ASK_2) >> key("1", again - 1)
+    book << digit(early) >> key("1", again) << do.StopPrompt(CALLER, ASK_2) >> ends(ASK_2, again)
+    (book << verdict("granted") << says("granted")).end()
+
+
 def test_a_prompt_cut_short_late_was_not_heard_to_its_end() -> None:
     (asked() >> ends(ASK, 4_900) << says("ask_again")).end()
 

@@ -66,6 +66,12 @@ def test_the_recorder_waits_for_every_entry() -> None:
     (book >> DURABLE << opens() << OBSERVE).end()
 
 
+def test_a_yes_to_something_else_is_not_recorded() -> None:
+    book = dialling(purposes=("analysis",)) >> answers(AGENT) << do.BridgeLegs(CALLER, AGENT)
+    (book >> pause(request="r") << do.Reply("r", False, "not_recording")).end()
+    assert book.entries("verdict")[0].facts["purposes"] == {"analysis": True}
+
+
 def test_the_recorder_is_opened_on_the_newest_verdict() -> None:
     book = recording()
     opened = next(command for command in book.seen if isinstance(command, do.OpenRecorder))

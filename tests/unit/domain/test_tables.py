@@ -101,6 +101,7 @@ STANDS_STILL: list[tuple[Consent, ev.Event]] = [
     (at(State.ASKING), ev.PromptStarted(at_ns=9, play="caller:ask:0")),
     (waiting("1"), played(5_000, play="caller:ask:0")),
     (at(State.LISTENING), ev.TimerFired(at_ns=0, timer="answer:caller:0")),
+    (at(State.LISTENING, replace(SPENT, wrong_keys=1)), ev.TimerFired(at_ns=0, timer="answer:caller:0")),
     (at(State.LISTENING), played(5_000, completed=True)),
     (at(State.GRANTED), ANEW),
     (at(State.NOT_REQUIRED), ANEW),
