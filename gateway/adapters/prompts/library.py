@@ -76,6 +76,10 @@ def _read(folder: Path, locale: str, name: str, entry: object) -> tuple[Prompt |
     manifest = str(folder / "manifest.json")
     if not isinstance(entry, dict) or not {"file", "text", "sha256", "duration_ms"} <= set(entry):
         return None, [Finding(manifest, f'prompt "{name}" needs file, text, sha256 and duration_ms')]
+    lengths = (entry["duration_ms"], entry.get("minimum_heard_ms", 0))
+    if not all(isinstance(length, int) and length >= 0 for length in lengths):
+        return None, [Finding(manifest, f'prompt "{name}": duration_ms and minimum_heard_ms must be whole numbers')]
+    stated_ms, minimum = lengths
     path = folder / str(entry["file"])
     if path.parent != folder:
         return None, [Finding(manifest, f'prompt "{name}": the file must stand beside the manifest')]
@@ -90,9 +94,8 @@ def _read(folder: Path, locale: str, name: str, entry: object) -> tuple[Prompt |
         duration_ms, wrong = check_wav(path)
     except (wave.Error, EOFError) as error:
         return None, [Finding(str(path), f"not a WAV file ({error})")]
-    if abs(duration_ms - int(entry["duration_ms"])) > 1:
-        wrong.append(f"lasts {duration_ms} ms, the manifest says {entry['duration_ms']} ms")
-    minimum = int(entry.get("minimum_heard_ms", 0))
+    if abs(duration_ms - stated_ms) > 1:
+        wrong.append(f"lasts {duration_ms} ms, the manifest says {stated_ms} ms")
     if minimum > duration_ms:
         wrong.append(f"minimum_heard_ms {minimum} is longer than the prompt ({duration_ms} ms)")
     prompt = Prompt(name, locale, str(path.resolve()), str(entry["text"]), sha256, duration_ms, minimum)

@@ -1,5 +1,6 @@
 """The shipped prompts are whole, and every kind of damage is named."""
 
+import hashlib
 import json
 import shutil
 import wave
@@ -31,11 +32,30 @@ def test_the_shipped_prompts_are_complete_in_six_languages() -> None:
             )
 
 
+def test_the_shipped_prompts_begin_at_once_and_the_notices_are_short() -> None:
+    library, _ = load_prompts(SHIPPED)
+    longest_ms = {"ask": 16_000, "ask_again": 10_000, "granted": 6_500}
+    for (language, name), prompt in library.prompts.items():
+        with wave.open(prompt.path) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        assert np.flatnonzero(np.abs(samples) > 300)[0] < 800, f"{language}/{name} begins with silence"
+        assert prompt.duration_ms <= longest_ms.get(name, 4_000), f"{language}/{name} is long"
+        if name == "ask":
+            assert prompt.minimum_heard_ms < 7_000, f"{language}: the question comes late"
+
+
+def test_the_manifests_say_who_speaks_and_on_what_terms() -> None:
+    for manifest in SHIPPED.glob("*/manifest.json"):
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+        assert told["locale"] == manifest.parent.name
+        assert told["voice"] and told["engine"] and told["engine_version"] and "Apache-2.0" in told["licence"]
+
+
 def test_the_demonstration_speaks_without_long_silences() -> None:
     for role in ("caller", "agent"):
         with wave.open(str(SHIPPED / "demo" / f"{role}.wav")) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-        assert len(samples) > 30 * 8000
+        assert len(samples) > 40 * 8000
         spoken = np.abs(samples[: len(samples) // 8000 * 8000].reshape(-1, 8000)).max(axis=1)
         assert (spoken > 500).all()
 
@@ -59,13 +79,18 @@ def _tone(
 
 def _trusting(folder: Path, **tone: float) -> None:
     """Replace a prompt *and* its hash: only the audio is wrong."""
-    import hashlib
-
     path = folder / "en" / "ask.wav"
     _tone(path, **tone)  # type: ignore[arg-type]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     length = int(tone.get("ms", 600))
     _rewrite(folder / "en" / "manifest.json", lambda ask: ask.update(sha256=digest, duration_ms=length))
+
+
+def _bytes(folder: Path, content: bytes) -> None:
+    """Replace a prompt by something that is no WAV file, and its hash with it."""
+    (folder / "en" / "ask.wav").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    _rewrite(folder / "en" / "manifest.json", lambda ask: ask.update(sha256=digest))
 
 
 DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
@@ -92,6 +117,18 @@ DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
         "beside the manifest",
     ),
     ("no text", lambda f: _rewrite(f / "en" / "manifest.json", lambda a: a.pop("text")), "needs file, text"),
+    (
+        "words for lengths",
+        lambda f: _rewrite(f / "en" / "manifest.json", lambda a: a.update(duration_ms="long")),
+        "must be whole numbers",
+    ),
+    (
+        "minimum below nothing",
+        lambda f: _rewrite(f / "en" / "manifest.json", lambda a: a.update(minimum_heard_ms=-1)),
+        "must be whole numbers",
+    ),
+    ("no WAV", lambda f: _bytes(f, b"not audio at all"), "not a WAV file"),
+    ("a list for prompts", lambda f: (f / "en" / "manifest.json").write_text('{"prompts": ["ask"]}'), "not a manifest"),
     ("not JSON", lambda f: (f / "en" / "manifest.json").write_text("{"), "not a manifest"),
     ("no manifest", lambda f: shutil.rmtree(f / "en"), "prompts build"),
 ]
