@@ -90,7 +90,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def export(config: Path | None, call_id: str, out: Path) -> int:
+def export(config: Path | None, call_id: str, out: Path, *, as_json: bool) -> int:
     """Write a call's bundle: from the log itself, or through the gateway that has it open."""
     from gateway.adapters.store.evidence_log import SqliteEvidenceLog
     from gateway.ports.evidence import EvidenceUnavailable, ForkDetected
@@ -113,28 +113,27 @@ def export(config: Path | None, call_id: str, out: Path) -> int:
         if "second instance" not in str(error):
             complain(f"the log refuses to sign: {error}")
             return NO
-        return _export_over_http(config, call_id, out)
+        return _export_over_http(config, call_id, out, as_json)
     except EvidenceUnavailable as error:
         complain(f"the log cannot be read: {error}")
         return OUT_OF_REACH
-    return _write(data, out)
+    return _write(data, out, call_id, as_json)
 
 
-def _export_over_http(config: Path | None, call_id: str, out: Path) -> int:
+def _export_over_http(config: Path | None, call_id: str, out: Path, as_json: bool) -> int:
     from gateway.cli.client import Refused, fetch, segment
 
     settings = settings_or_exit(config)
     key_file = settings.storage.folder / "keys" / "cli.key"
     try:
-        return _write(
-            fetch(f"http://{settings.http.bind}", key_file, "GET", f"/v1/calls/{segment(call_id)}/evidence"), out
-        )
+        data = fetch(f"http://{settings.http.bind}", key_file, "GET", f"/v1/calls/{segment(call_id)}/evidence")
     except Refused as refused:
         complain(f"the running gateway refused: {refused}")
         return NO
+    return _write(data, out, call_id, as_json)
 
 
-def _write(data: bytes, out: Path) -> int:
+def _write(data: bytes, out: Path, call_id: str, as_json: bool) -> int:
     if str(out) == "-":
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -144,7 +143,10 @@ def _write(data: bytes, out: Path) -> int:
     except OSError as error:
         complain(f"cannot write {out}: {error.strerror}")
         return OUT_OF_REACH
-    complain(f"{out}: {len(data)} bytes")
+    if as_json:
+        say_json({"call_id": call_id, "path": str(out), "size": len(data)})
+    else:
+        complain(f"{out}: {len(data)} bytes")
     return OK
 
 

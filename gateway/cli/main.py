@@ -97,11 +97,12 @@ def demo(
 def serve(
     config: Config = None,
     role: Annotated[str, typer.Option(help="all: everything in this process and its workers.")] = "all",
+    as_json: Annotated[bool, typer.Option("--json", help="Print where it listens as one JSON document.")] = False,
 ) -> None:
     """Keep the gateway running until it is told to stop (SIGTERM, Ctrl-C)."""
     from gateway.cli import serve as work
 
-    raise typer.Exit(work.run(config, role))
+    raise typer.Exit(work.run(config, role, as_json=as_json))
 
 
 @app.command()
@@ -189,11 +190,12 @@ def evidence_export(
     call_id: CallId,
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write; - for standard output.")] = Path("-"),
     config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --out: say what was written as JSON.")] = False,
 ) -> None:
     """Write one call's bundle."""
     from gateway.cli import evidence as work
 
-    raise typer.Exit(work.export(config, call_id, out))
+    raise typer.Exit(work.export(config, call_id, out, as_json=as_json))
 
 
 @evidence.command("verify")
@@ -274,11 +276,12 @@ def recordings_export(
     recording: Annotated[str, typer.Argument(help="The recording's id: the call id, a hyphen, a number.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The WAV file to write; it must not exist.")],
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
     """Decrypt one recording into a plain WAV file."""
     from gateway.cli import recordings as work
 
-    raise typer.Exit(work.export(recording, out, config))
+    raise typer.Exit(work.export(recording, out, config, as_json=as_json))
 
 
 @recordings.command("verify")

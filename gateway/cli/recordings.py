@@ -47,7 +47,7 @@ def _open(recording: str, config: Path | None) -> tuple[RecordingRecord, str] | 
         return NO
 
 
-def export(recording: str, out: Path, config: Path | None) -> int:
+def export(recording: str, out: Path, config: Path | None, *, as_json: bool) -> int:
     """Write the recording as a plain WAV file."""
     opened = _open(recording, config)
     if isinstance(opened, int):
@@ -63,6 +63,16 @@ def export(recording: str, out: Path, config: Path | None) -> int:
         out.unlink(missing_ok=True)
         complain(f"the recording cannot be exported: {error}")
         return NO
+    if as_json:
+        say_json(
+            {
+                "recording": recording,
+                "path": str(out),
+                "duration_ms": audio.duration_ms,
+                "truncated": audio.truncated,
+            }
+        )
+        return OK
     cut = "; the file ends before its seal: a crash cut it short" if audio.truncated else ""
     say(f"{out}: {audio.duration_ms / 1000:.1f} s, left the caller, right the agent{cut}")
     return OK

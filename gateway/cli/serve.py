@@ -14,7 +14,7 @@ from gateway.adapters.prompts.library import load_prompts
 from gateway.api.app import make_app
 from gateway.app.tasks import spawn
 from gateway.bootstrap import Folders, Gateway, configure_logging, start_gateway
-from gateway.cli.output import OK, OUT_OF_REACH, complain, say, settings_or_exit
+from gateway.cli.output import OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit
 from gateway.policy.errors import PolicyError
 from gateway.ports.evidence import EvidenceUnavailable
 from gateway.ports.registry import RegistryUnavailable
@@ -22,7 +22,7 @@ from gateway.ports.registry import RegistryUnavailable
 FIRST_KEY = "cli.key"
 
 
-def run(config: Path | None, role: str) -> int:
+def run(config: Path | None, role: str, *, as_json: bool) -> int:
     """Serve; return the exit code."""
     if role != "all":
         complain(f'role "{role}" is not available: this version runs everything in one place, --role all')
@@ -30,7 +30,7 @@ def run(config: Path | None, role: str) -> int:
     settings = settings_or_exit(config)
     configure_logging()
     try:
-        return asyncio.run(_serve(settings))
+        return asyncio.run(_serve(settings, as_json))
     except PolicyError as error:
         for finding in load_prompts(settings.prompts.folder)[1]:
             complain(str(finding))
@@ -43,7 +43,8 @@ def run(config: Path | None, role: str) -> int:
     return OUT_OF_REACH
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, as_json: bool) -> int:
+    told = _listen_to_signals()
     http_socket = _bind(settings.http.bind)
     gateway = await start_gateway(settings)
     try:
@@ -54,11 +55,12 @@ async def _serve(settings: Settings) -> int:
                 app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off", server_header=False
             )
         )
-        _announce(settings, gateway, http_socket, key_file)
-        await _until_told(server, http_socket)
+        _announce(settings, gateway, http_socket, key_file, as_json)
+        await _until_told(server, http_socket, told)
     finally:
         await gateway.stop()
-    say("stopped: every call has its last entry")
+    if not as_json:
+        say("stopped: every call has its last entry")
     return OK
 
 
@@ -75,18 +77,26 @@ def _bind(address: str) -> socket.socket:
     return made
 
 
-async def _until_told(server: uvicorn.Server, http_socket: socket.socket) -> None:
-    """Serve HTTP until SIGTERM or SIGINT; uvicorn's own handlers would end the process before the calls."""
-    loop = asyncio.get_running_loop()
+def _listen_to_signals() -> asyncio.Event:
+    """Return the event that SIGTERM and SIGINT set, from now on: a signal during the start ends what was started."""
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    return told
 
-    def stop() -> None:
+
+async def _until_told(server: uvicorn.Server, http_socket: socket.socket, told: asyncio.Event) -> None:
+    """Serve HTTP until *told*; uvicorn's own signal handlers would end the process before the calls."""
+
+    async def stop() -> None:
+        await told.wait()
         server.should_exit = True
 
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    stopping = spawn(stop(), name="stop")
     _notify("READY=1")
     await spawn(server.serve(sockets=[http_socket]), name="http")
+    stopping.cancel()
     _notify("STOPPING=1")
 
 
@@ -110,8 +120,21 @@ async def _first_key(gateway: Gateway) -> Path:
     return path
 
 
-def _announce(settings: Settings, gateway: Gateway, http_socket: socket.socket, key_file: Path) -> None:
+def _announce(settings: Settings, gateway: Gateway, http_socket: socket.socket, key_file: Path, as_json: bool) -> None:
     host, port = http_socket.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    if as_json:
+        say_json(
+            {
+                "sip": f"sip:{gateway.front.address}",
+                "calls": gateway.pool.max_calls,
+                "http": f"http://{host}:{port}/",
+                "agents": settings.sip.agent,
+                "log_key": gateway.evidence.verifier_key(),
+                "key_file": str(key_file),
+            }
+        )
+        return
     say(f"SIP        sip:{gateway.front.address} (UDP), {gateway.pool.max_calls} calls at once")
     say(f"HTTP       http://{host}:{port}/  (description: /openapi.json)")
     say(f"Agents     {settings.sip.agent}")
