@@ -45,15 +45,15 @@ async def watch(pids: tuple[int, ...], seconds: float) -> Window:
     engine = ENGINE._thread
     phones = engine.native_id if engine is not None else None
 
-    def read() -> tuple[float, float, float, float, float]:
-        own = time.process_time()
-        return time.monotonic(), machine.processes_cpu(pids), own, machine.thread_cpu(phones), machine.busy()
+    def read() -> tuple[float, ...]:
+        return time.monotonic(), machine.processes_cpu(pids), time.process_time(), machine.thread_cpu(phones)
 
+    everybody = machine.everybody()
     before = read()
     await asyncio.sleep(seconds)
     after = read()
-    took, workers, own, media, busy = (b - a for a, b in zip(before, after, strict=True))
-    others = max(0.0, busy - workers - own)
+    took, workers, own, media = (b - a for a, b in zip(before, after, strict=True))
+    others = machine.others(everybody, machine.everybody(), (*pids, os.getpid()))
     return Window(*(100 * part / took for part in (workers, own - media, media, others)))
 
 
@@ -173,7 +173,13 @@ async def measure_peer(folder: Path, counts: tuple[int, ...], seconds: float) ->
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdin is not None and process.stdout is not None
-    port = int(await process.stdout.readline())
+    port = 0
+    while not port:  # the library writes its own lines before the peer's
+        line = await process.stdout.readline()
+        if not line:
+            raise RuntimeError("the bare pjsua2 process did not come up")
+        if line.startswith(b"port "):
+            port = int(line.split()[1])
     await asyncio.sleep(1)
     idle = await watch((process.pid,), seconds)
     rows = []
@@ -186,8 +192,14 @@ async def measure_peer(folder: Path, counts: tuple[int, ...], seconds: float) ->
                 await call.answered(10)
                 up.append(call)
             await asyncio.sleep(SETTLE_S)
+            heard = [len(call.received) for call in up]
             window = await watch((process.pid,), seconds)
+            packets = [len(call.received) - already for call, already in zip(up, heard, strict=True)]
+            silent = sum(not call.received[-1][3].strip(b"\xff\x7f") for call in up)
+            if silent or min(packets) < 45 * seconds:
+                raise RuntimeError(f"the bare pjsua2 process did not play: {packets} packets, {silent} silent")
             rows.append({"calls": count, "per_call_percent": (window.workers - idle.workers) / count})
+            rows[-1]["process_percent"] = window.workers
             rows[-1]["others_percent"] = window.others
         memory = machine.resident_mb(process.pid)
     process.stdin.close()
@@ -214,10 +226,13 @@ async def run(folder: Path, quick: bool) -> dict[str, Any]:
         place = folder / f"calls{count}"
         place.mkdir()
         rows.append(await measure(place, count, seconds))
-    bare = peer["rows"][0]["per_call_percent"]
+    bare = peer["rows"][-1]["per_call_percent"]  # one call of it is too little to be measured steadily
     for row in rows:
         for state in ("asking", "bridged", "recorded"):
             row["states"][state]["ratio_to_peer"] = row["states"][state]["per_call_percent"] / bare
+        for state in row["states"].values():
+            per_worker = state["workers_percent"] / row["workers"]
+            state["process_ratio_to_peer"] = per_worker / peer["rows"][-1]["process_percent"]
     full = rows[-1]
     recorded = full["states"]["recorded"]
     return {
@@ -239,17 +254,24 @@ def show(found: dict[str, Any]) -> None:
     print(f"CPU in per cent of one core over {found['window_s']:.0f} s; per call: less the idle pool")
     print(f"{'':34}{'workers':>9}{'per call':>10}{'ratio':>8}{'control':>9}{'phones':>8}{'others':>8}")
     print(f"{'bare pjsua2, idle':34}{peer['idle_percent']:9.2f}")
-    base = peer["rows"][0]["per_call_percent"]
+    base = peer["rows"][-1]["per_call_percent"]
     for row in peer["rows"]:
         name = f"bare pjsua2 plays a file, {row['calls']} up"
         each = row["per_call_percent"]
-        print(f"{name:34}{'':9}{each:10.2f}{each / base:8.2f}{'':17}{row['others_percent']:8.1f}")
+        print(
+            f"{name:34}{row['process_percent']:9.2f}{each:10.2f}{each / base:8.2f}{'':17}{row['others_percent']:8.1f}"
+        )
     for row in found["measured"]:
         for state, seen in row["states"].items():
             name = f"{row['calls']} calls, {row['workers']} workers: {state}"
             each = f"{seen['per_call_percent']:10.2f}{seen['ratio_to_peer']:8.2f}" if state != "idle" else " " * 18
             tail = f"{seen['control_percent']:9.2f}{seen['phones_percent']:8.1f}{seen['others_percent']:8.1f}"
             print(f"{name:34}{seen['workers_percent']:9.2f}{each}{tail}")
+    whole = found["measured"][-1]["states"]["recorded"]["process_ratio_to_peer"]
+    print(
+        f"a whole worker with {found['measured'][-1]['calls'] // found['measured'][-1]['workers']} recorded calls "
+        f"takes {whole:.1f} times the bare process with {peer['rows'][-1]['calls']} calls, idle cost included"
+    )
     for row in found["measured"]:
         rss = row["worker_rss_mb"]
         print(

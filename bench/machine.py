@@ -5,10 +5,10 @@ import os
 import platform
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def describe() -> dict[str, object]:
@@ -42,11 +42,23 @@ def processes_cpu(pids: Iterable[int]) -> float:
     return sum(process_cpu(pid) for pid in pids)
 
 
-def busy() -> float:
-    """Return the seconds in which any core worked for anybody."""
-    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
-    return (user + nice + system + irq + softirq + steal) / TICKS
+def everybody() -> dict[int, float]:
+    """Return the CPU seconds of every process that can be seen.
+
+    Not /proc/stat: it samples at the tick, which work that wakes every 20 ms mostly escapes.
+    """
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                found[int(entry.name)] = process_cpu(int(entry.name))
+    return found
+
+
+def others(before: dict[int, float], after: dict[int, float], ours: Iterable[int]) -> float:
+    """Return what processes but *ours* used in between; those that ended in between are not seen."""
+    own = set(ours)
+    return sum(used - before.get(pid, 0.0) for pid, used in after.items() if pid not in own)
 
 
 def resident_mb(pid: int) -> float:

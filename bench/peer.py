@@ -64,7 +64,7 @@ def main() -> None:
     settings.mediaConfig.transportConfig.boundAddress = "127.0.0.1"
     account = PeerAccount()
     account.create(settings)
-    print(port, flush=True)
+    print(f"port {port}", flush=True)
     threading.Thread(target=wait_for_end, daemon=True).start()
     while True:
         endpoint.libHandleEvents(10)
