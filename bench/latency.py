@@ -177,7 +177,8 @@ def line(values: list[float], bare_ms: float) -> dict[str, float]:
 
 def show(found: dict[str, Any]) -> None:
     """Print the tables."""
-    print(f"{found['calls']} calls, {found['at_once']} at a time; {len(found['failed'])} did not go as planned")
+    failed = f"{len(found['failed'])} did not go as planned {sorted(set(found['failed'])) or ''}"
+    print(f"{found['calls']} calls, {found['at_once']} at a time; {failed}")
     print(f"{'':34}{'n':>6}{'p50 ms':>9}{'p99 ms':>9}{'x commit':>10}{'frames p50':>12}{'frames p99':>12}")
     bare = found["bare_commit"]
     print(f"{'bare one-row commit':34}{bare['n']:6}{bare['p50_ms']:9.2f}{bare['p99_ms']:9.2f}{1:10.1f}")
