@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -13,6 +13,8 @@ from gateway.domain.call import AGENT, CALLER
 from gateway.domain.rules import FailMode, PauseLimitAction, Rules
 from tests.stateful.world import World
 
+HURRIED = "CALL_EXAMPLES" in os.environ
+"""Set by the mutation run: few and always the same sequences, and no search for the shortest that fails."""
 EXAMPLES = int(os.environ.get("CALL_EXAMPLES", "300"))
 
 ALL_RULES = st.builds(
@@ -206,6 +208,7 @@ def _settings(examples: int, steps: int) -> settings:
         stateful_step_count=steps,
         deadline=None,
         database=None,
+        phases=[Phase.generate] if HURRIED else list(Phase),
         derandomize=bool({"CALL_EXAMPLES", "CI"} & set(os.environ)),
         suppress_health_check=list(HealthCheck),
     )

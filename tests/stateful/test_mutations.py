@@ -12,7 +12,28 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 2
 INI = "[pytest]\npythonpath = .\nmarkers =\n  slow: not here\n"
 
-EQUIVALENT: dict[str, str] = {}
+_ONE_PASS = "one pass reaches the fixed point today; the loop of _settle is there so that it may take more"
+_DUTY = "where refusal ends the call, nobody uncovered stays to be asked anew"
+EQUIVALENT: dict[str, str] = {
+    "call.py: _reconcile_recorder returns self.recorder != before, always false": _ONE_PASS,
+    "call.py: _let_waiting_act returns self.recorder != before, always false": _ONE_PASS,
+    "call.py: _finish returns True, negated": _ONE_PASS,
+    "call.py: _finish returns True, always false": _ONE_PASS,
+    "call.py: _finish returns True, negated (another)": _ONE_PASS,
+    "call.py: _finish returns True, always false (another)": _ONE_PASS,
+    "call.py: _verdict_changed tests verdict not in COVERED and self.rules.fail_mode is FailMode.REFUSE_CALL "
+    "without verdict not in COVERED": _DUTY,
+    "call.py: _leg_answered tests leg is None or leg.up or leg.gone or (self.phase is Phase.ENDING) "
+    "without leg.gone": "a leg that is gone has begun the end of the call",
+    "call.py: _reconsent tests consent is None or self.phase is not Phase.TALKING or event.party != CALLER "
+    "without consent is None": "the caller is always a party",
+    "call.py: _ordinary_digits tests event.leg != CALLER and asked without event.leg != CALLER": (
+        "a caller who is asked was dealt with just before"
+    ),
+    "call.py: _act tests self._why or 'policy' without 'policy'": "the conversation's beginning is the first reason",
+    "call.py: _finish tests self.recorder.stage in LIVE or self.recorder.stage is Stage.CLOSING "
+    "without self.recorder.stage in LIVE": "a call that ends has closed its recorder before it looks",
+}
 """Mutants that change nothing anybody could see, each with the reason."""
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.domain import commands as do
+from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, NOTES_CAP
 from gateway.domain.rules import FailMode
 from tests.unit.domain.playbook import (
@@ -63,6 +64,14 @@ def test_yes_is_told_and_connected() -> None:
         << entry("recorder.command", command="open")
         << opens()
     ).end()
+
+
+def test_personal_values_go_where_they_can_be_erased() -> None:
+    number = {"caller_number": "+4930"}
+    book = Playbook() >> ev.CallArrived(at_ns=0, facts={"path": "inline"}, personal=number) << do.AnswerCall(CALLER)
+    (arrived,) = book.entries("call.arrived")
+    assert (arrived.facts, arrived.personal) == ({"path": "inline"}, number)
+    assert "+4930" not in repr(book.seen)
 
 
 def test_no_is_connected_unrecorded() -> None:

@@ -272,7 +272,13 @@ def test_a_recording_that_fails_under_a_duty_to_record_ends_the_call() -> None:
 
 def test_the_end_of_a_failing_recording_is_an_alarm() -> None:
     book = recording() >> withdraw() << closes() << says("withdrawn") >> closed(failed="disk full")
-    (book << do.RaiseAlarm("recording_failed") >> reconsent() << says("ask")).end()
+    book << do.RaiseAlarm("recording_failed") >> reconsent() << says("ask") >> hears(ASK_2) >> key("1", 6_000)
+    (book << verdict("granted") << says("granted")).end()
+
+
+def test_a_recorder_that_ended_well_does_not_end_a_call_under_a_duty_to_record() -> None:
+    book = recording(**REFUSE) >> seen("paused") << closes(cause="recorder_contradicts")
+    (book << do.RaiseAlarm("recorder_contradicts") >> closed() << opens("call-2")).end()
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------
@@ -370,6 +376,27 @@ def test_a_forgotten_pause_ends_when_the_policy_says_so() -> None:
     assert not [c for c in book.asked if isinstance(c, do.StartTimer)]
     book >> fires("hold:agent_key") << do.RaiseAlarm("pause_limit") << entry("hold.cleared", actor="pause limit")
     (book << resumes() >> fires("hold:agent_key") >> fires("reminder:agent_key")).end()
+
+
+def test_a_pause_ends_at_its_limit_and_not_before() -> None:
+    book = paused() >> ev.TimerFired(at_ns=199_999_999_999, timer="hold:agent_key")
+    (
+        book
+        >> ev.TimerFired(at_ns=200_000_000_000, timer="hold:agent_key")
+        << do.RaiseAlarm("pause_limit")
+        << says("reminder", AGENT)
+    ).end()
+
+
+def test_a_pause_without_a_limit_never_ends_by_a_timer() -> None:
+    (paused(pause_limit_ms=0) >> ev.TimerFired(at_ns=10**15, timer="hold:agent_key")).end()
+
+
+@pytest.mark.parametrize("reason", [CALLER, AGENT])
+def test_a_reason_named_like_a_leg_is_a_reason(reason: str) -> None:
+    book = recording() >> pause(reason) << pauses() >> seen("paused") << says("paused", AGENT)
+    book >> ev.TimerFired(at_ns=200_000_000_000, timer=f"hold:{reason}") << do.RaiseAlarm("pause_limit")
+    (book << says("reminder", AGENT)).end()
 
 
 def test_a_reminder_without_an_agent_reminds_nobody() -> None:
@@ -532,6 +559,11 @@ def test_a_code_that_is_broken_off_is_passed_on_whole() -> None:
     (book << do.RelayDigits(CALLER, "*75")).end()
 
 
+def test_an_agents_key_outside_the_question_is_not_written_down() -> None:
+    book = recording() >> key("4", leg=AGENT) << do.RelayDigits(CALLER, "4")
+    assert [e.facts["leg"] for e in book.entries("answer.digit")] == [CALLER]
+
+
 def test_digits_are_not_relayed_before_the_conversation() -> None:
     (dialling() >> key("4", 9_000) >> key("*", 9_000) >> fires("code:caller")).end()
 
@@ -576,6 +608,18 @@ def test_either_end_ends_both_and_the_recording(first: str, second: str) -> None
     book = recording() >> gone(first) << closes(cause=cause) << entry("leg.ended") << do.HangUpLeg(second)
     book >> gone(second, by="local") >> gone(second) >> answers(second) >> closed(sha256="00")
     (book << entry("recording.closed") << entry("call.ended", cause=cause) << do.CallOver(cause)).end()
+    assert [e.facts["leg"] for e in book.entries("leg.ended")] == [first, second]
+
+
+def test_a_leg_ends_once() -> None:
+    book = dialling() >> gone(AGENT, 486) << do.HangUpLeg(CALLER) >> gone(AGENT, 500)
+    assert len(book.entries("leg.ended")) == 1
+
+
+def test_a_wrong_key_while_the_gateway_shuts_down_asks_nothing() -> None:
+    book = listening() >> ev.HangUpRequested(at_ns=0, cause="shutdown") << do.HangUpLeg(CALLER) >> key("7", 6_000)
+    assert not book.entries("answer.digit")
+    book.end()
 
 
 def test_the_call_waits_for_its_recording_and_its_legs() -> None:
