@@ -153,6 +153,7 @@ async def start_gateway(settings: Settings) -> Gateway:
                 sources=settings.sip.allowed_sources,
                 media_lost_s=float(settings.sip.media_timeout_s),
             ),
+            on_address_lost=front.forget_worker,
         )
         services = Services(
             media=pool,

@@ -94,6 +94,7 @@ class CallSession:
                     state=event.state,
                     at_frame=event.at_frame,
                     cause=event.cause,
+                    asked_ns=event.asked_ns,
                 )
             )
         elif isinstance(event, media.RecorderClosed):
@@ -127,7 +128,15 @@ class CallSession:
                 for s in event.spans
             ],
         }
-        self.post(ev.RecorderClosed(at_ns=event.mono_ns, recording=event.recording, facts=facts, failed=failed))
+        self.post(
+            ev.RecorderClosed(
+                at_ns=event.mono_ns,
+                recording=event.recording,
+                facts=facts,
+                failed=failed,
+                asked_ns=event.asked_ns,
+            )
+        )
 
     async def _mismatch(self, event: media.RecorderClosed, opened: OpenRecording) -> str:
         try:

@@ -103,22 +103,28 @@ class EvidenceFailed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderObserved(Event):
-    """The recorder was seen in *state* ("on" or "paused") from *at_frame* on; *how* it was seen."""
+    """The recorder was seen in *state* ("on" or "paused") from *at_frame* on; *how* it was seen.
+
+    *asked_ns*: when the command that led to it reached the media process (CLOCK_MONOTONIC; 0: not known).
+    """
 
     recording: str
     state: str
     at_frame: int = 0
     cause: str = ""
     how: str = "heard"
+    asked_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderClosed(Event):
-    """The recording is final. *facts* describe the file; *failed* names what went wrong, or is empty."""
+    """The recording is final. *facts* describe the file; *failed* names what went wrong, or is empty. *asked_ns*: when
+    the command that led to it reached the media process (CLOCK_MONOTONIC; 0: not known)."""
 
     recording: str
     facts: Mapping[str, object] = field(default_factory=dict)
     failed: str = ""
+    asked_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

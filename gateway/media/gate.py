@@ -30,6 +30,9 @@ Segment = bytes | int
 
 Samples = NDArray[np.int16]
 
+_DRAINING: Final = -1
+"""Frames to skip: nobody knows yet."""
+
 
 class GateSpan(NamedTuple):
     """What the gate did from one frame to another, half open."""
@@ -62,22 +65,11 @@ class _Waiting(NamedTuple):
     audio: bytes
 
 
-def frames_to_skip(delay_ms: float) -> int:
-    """How many frames to drop at an opening so that nothing sent before it is recorded.
-
-    *delay_ms* is what the jitter buffer holds; 20 ms more cover the frame that is half played.
-
-    >>> frames_to_skip(0), frames_to_skip(60), frames_to_skip(61)
-    (1, 4, 5)
-    """
-    return -(-int(np.ceil(max(0.0, delay_ms)) + FRAME_MS) // FRAME_MS)
-
-
 class RecordingGate:
     """Eats one stereo frame per conference tick (int16, 160 samples a side) and returns what may be written.
 
-    Commands count from the next frame fed. *skip* is a pair of frame counts, left and right: that many frames of
-    that side are silence although the gate is on, because they were sent before the gate opened.
+    Commands count from the next frame fed. With an *opening*, a number of the caller's choice, each side is silence
+    although the gate is on, because its frames were sent before, until `drained` names that opening and side.
     """
 
     def __init__(
@@ -87,7 +79,7 @@ class RecordingGate:
         fill: Fill = "silence",
         paused: bool = False,
         cause: str = "",
-        skip: tuple[int, int] = (0, 0),
+        opening: int | None = None,
     ) -> None:
         if look_behind < 0:
             raise ValueError("look_behind counts frames, it cannot be negative")
@@ -95,7 +87,8 @@ class RecordingGate:
         self._fill = fill
         self._state: GateState = "paused" if paused else "on"
         self._cause = cause
-        self._skip = list(skip)
+        self._opening = opening
+        self._skip = [0 if opening is None else _DRAINING] * 2
         self._waiting: deque[_Waiting] = deque()
         self._frames = 0
         self._left = 0
@@ -138,13 +131,19 @@ class RecordingGate:
                 reached_back = len(self._waiting) - index
         self._turn("paused", cause, self._frames - reached_back)
 
-    def resume(self, cause: str, skip: tuple[int, int] = (0, 0)) -> None:
-        """Open the gate; *skip* frames of each side are silenced first. Open already: nothing."""
+    def resume(self, cause: str, opening: int | None = None) -> None:
+        """Open the gate. Open already: nothing, and the opening before goes on."""
         self._refuse_if_closed()
         if self._state == "on":
             return
-        self._skip = list(skip)
+        self._opening = opening
+        self._skip = [0 if opening is None else _DRAINING] * 2
         self._turn("on", cause, self._frames)
+
+    def drained(self, opening: int, side: int, skip: int = 0) -> None:
+        """All that was sent before *opening* is out on *side* after *skip* frames. Not the present opening: nothing."""
+        if opening == self._opening and self._skip[side] == _DRAINING:
+            self._skip[side] = skip
 
     def feed(self, left: Samples | None, right: Samples | None) -> list[Segment]:
         """Take one tick's frame of each side (None: that side has none, it is silence) and return what leaves."""
@@ -182,6 +181,8 @@ class RecordingGate:
     def _stereo(self, left: Samples | None, right: Samples | None) -> bytes:
         frame = np.zeros((FRAME_SAMPLES, 2), np.int16)
         for side, samples in enumerate((left, right)):
+            if self._skip[side] == _DRAINING:
+                continue
             if self._skip[side] > 0:
                 self._skip[side] -= 1
             elif samples is not None:

@@ -271,18 +271,23 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class RecorderObserved(MediaEvent):
-    """The gate's state as the media process observed it: the first frame with this state was handled."""
+    """The gate's state as the media process observed it: the first frame with this state was handled.
+
+    *asked_ns*: when the command that led to it reached the media process.
+    """
 
     recording: str
     state: RecorderGate
     at_frame: int
     cause: str
+    asked_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderClosed(MediaEvent):
     """The recording is final. *sha256* (hex) and *size* are of the sealed file; "" and 0 when purged, or when
-    no frame was ever recorded (then there is no file). *failed* names what went wrong ("disk full"), or ""."""
+    no frame was ever recorded (then there is no file). *failed* names what went wrong ("disk full"), or "".
+    *asked_ns*: when the command that led to it (or else, the one before) reached the media process."""
 
     recording: str
     sha256: str
@@ -290,6 +295,7 @@ class RecorderClosed(MediaEvent):
     frames: int
     spans: tuple[Span, ...]
     failed: str = ""
+    asked_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ async def test_a_killed_worker_is_reported_and_replaced_and_its_recording_opens(
         recording = open_recording(path, key.identity)
         assert recording.truncated
         assert recording.duration_ms >= 5_000 - 3_000
-        assert len({number for number in packet_numbers(recording.samples[:, 0]) if number is not None}) > 50
+        assert len(set(packet_numbers(recording.samples[:, 0]))) > 50
         await call.until(lambda: rig.pool.free_calls == rig.pool.max_calls > 0)
         _, again = await rig.answered_call(caller)
         assert again != leg
@@ -250,7 +250,7 @@ async def test_a_look_behind_takes_back_what_was_said_before_the_pause(
         closed = await rig.event(RecorderClosed)
         recording = open_recording(path, key.identity)
         check_against_spans(recording.samples, closed.spans)
-        recorded = [number for number in packet_numbers(recording.samples[:, 0]) if number is not None]
+        recorded = packet_numbers(recording.samples[:, 0])
         sent = dict(call.sent)
         assert sent[recorded[-1]] < paused_ns - 1_000_000_000
         assert closed.spans[-1].state == "paused"

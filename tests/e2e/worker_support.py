@@ -38,29 +38,11 @@ def numbered(first: int = 0) -> Callable[[int], bytes]:
     return lambda n: bytes([_CODES[(n + first) % CODES]]) * 160
 
 
-def packet_numbers(side: "np.ndarray[Any, Any]") -> list[int | None]:
-    """The number (modulo CODES) of each recorded 20 ms frame, None for silence. A frame that is no single packet's
-    audio fails the test: the recording would not be exact."""
-    numbers: list[int | None] = []
-    for at in range(0, len(side), 160):
-        values = np.unique(side[at : at + 160])
-        assert len(values) == 1, f"frame {at // 160} mixes {len(values)} values"
-        value = int(values[0])
-        numbers.append(None if value == 0 else _NUMBER[value])
-    return numbers
-
-
-def unwrap(numbers: list[int | None], last_sent: int) -> list[int | None]:
-    """Undo the modulo, assuming less than `CODES` packets pass between two recorded frames, counted back from the
-    last: the newest recorded packet is at most *last_sent*."""
-    result: list[int | None] = [None] * len(numbers)
-    bound = last_sent
-    for index in range(len(numbers) - 1, -1, -1):
-        number = numbers[index]
-        if number is not None:
-            result[index] = bound - (bound - number) % CODES
-            bound = result[index] or 0
-    return result
+def packet_numbers(side: "np.ndarray[Any, Any]") -> list[int]:
+    """The numbers (modulo CODES) of the packets a recorded side holds, in order. Silence is left out: a jitter buffer
+    that ran empty may put it anywhere."""
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(side)) + 1)) if len(side) else []
+    return [_NUMBER[int(value)] for value in side[starts] if value]
 
 
 @dataclass(slots=True)

@@ -27,10 +27,14 @@ from gateway.evidence.bundle import verify_bundle
 from tests.support import gateway as support
 from tests.support import numbered
 
-EDGE_NS = 240_000_000
-"""Around a command that opens or shuts, so much sent audio may be missing: jitter buffer, one frame, scheduling."""
+OPENING_NS = 240_000_000
+"""After an opening so much sent audio may be missing: what was under way, and looking whether it still is."""
+SHUTTING_NS = 60_000_000
+"""What comes out of the jitter buffer so shortly before a gate shuts, or later, may be missing."""
 HOLD_NS = 1_500_000_000
 """Around a re-INVITE of a leg, its stream is set up anew."""
+MOST_REFUSALS = 60
+"""How often a caller calls again who was turned away: a second apart."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ class CallResult:
     opening_ms: list[float] = field(default_factory=list)
     pause_reach_ms: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    refused: int = 0
+    latest_ms: float = 0.0
 
 
 @dataclass(slots=True)
@@ -65,6 +71,8 @@ class Totals:
             "leaked": [leak for c in self.calls for leak in c.leaked],
             "lost": [loss for c in self.calls for loss in c.lost],
             "wrong": [wrong for c in self.calls for wrong in c.wrong],
+            "refused_and_tried_again": sum(c.refused for c in self.calls),
+            "latest_packet_ms": round(max((c.latest_ms for c in self.calls), default=0.0), 1),
             "opening_ms": {"p50": _quantile(openings, 0.5), "p99": _quantile(openings, 0.99)},
         }
 
@@ -82,6 +90,8 @@ class World:
     caller_phone: Softphone
     agent_phone: Softphone
     agents: dict[str, asyncio.Future[Call]] = field(default_factory=dict)
+    to_judge: list[tuple[CallSession, "CallResult", Call, Call | None, "Held"]] = field(default_factory=list)
+    """Judged when every phone is silent: decrypting and verifying in this process would make the phones send late."""
 
     def agent_of(self, call_id: str) -> "asyncio.Future[Call]":
         return self.agents.setdefault(call_id, asyncio.get_running_loop().create_future())
@@ -117,16 +127,12 @@ async def one_call(world: World, rng: random.Random, number: str) -> CallResult:
     """Place one random call and judge its recordings."""
     plan = rng.choices(["yes", "no", "silence", "hangup_early", "early_key"], [70, 10, 5, 8, 7])[0]
     result = CallResult(number, plan)
-    call = await world.caller_phone.call(
-        f"sip:line@{world.gateway.front.address}", from_number=number, audio_during_digit=True
-    )
-    call.audio_source = numbered.source
     held = Held()
     session: CallSession | None = None
     agent: Call | None = None
+    call = await _place(world, result)
     try:
         session = await support.session_of(world.gateway, number)
-        await call.answered(10)
         await _answer(plan, rng, call)
         await session.wait_for(lambda: session.call.phase in (Phase.TALKING, Phase.ENDING, Phase.OVER), 20_000)
         if session.call.phase is Phase.TALKING:
@@ -139,8 +145,25 @@ async def one_call(world: World, rng: random.Random, number: str) -> CallResult:
         result.wrong.append(f"{number} ({plan}): {type(error).__name__}")
         await call.hang_up()
     if session is not None and session.over.is_set():
-        await _judge(world, session, result, call, agent, held)
+        world.to_judge.append((session, result, call, agent, held))
     return result
+
+
+async def _place(world: World, result: CallResult) -> Call:
+    """A call that was answered. An overloaded gateway refuses new calls (503): then it is tried again."""
+    while True:
+        call = await world.caller_phone.call(
+            f"sip:line@{world.gateway.front.address}", from_number=result.number, audio_during_digit=True
+        )
+        call.audio_source = numbered.source
+        try:
+            await call.answered(10)
+            return call
+        except CallFailed as failure:
+            result.refused += 1
+            if failure.code != 503 or result.refused > MOST_REFUSALS:
+                raise
+        await asyncio.sleep(1.0)
 
 
 async def _answer(plan: str, rng: random.Random, call: Call) -> None:
@@ -214,24 +237,41 @@ class Window:
             return True
         return any(begin - self.look_behind_ns <= sent_ns < end for begin, end in self.pauses)
 
-    def required(self, sent_ns: int, held: list[int]) -> bool:
-        if sent_ns < self.opened_ns + EDGE_NS or sent_ns > self.closed_ns - EDGE_NS:
+    def place(self, sent_ns: int) -> str:
+        """Where *sent_ns* lies between the commands, in words and ms."""
+        marks = [("opening", self.opened_ns), ("closing", self.closed_ns)]
+        marks += [(name, at_ns) for begin, end in self.pauses for name, at_ns in (("pause", begin), ("resume", end))]
+        near = sorted(marks, key=lambda mark: abs(mark[1] - sent_ns))[:3]
+        return ", ".join(f"{(sent_ns - at_ns) / 1e6:+.1f} ms from the {name}" for name, at_ns in near)
+
+    def required(self, sent_ns: int, out_ns: int, held: list[int]) -> bool:
+        """Whether a packet that was sent then and is out of the jitter buffer by *out_ns* must have been recorded."""
+        if sent_ns < self.opened_ns + OPENING_NS or out_ns > self.closed_ns - SHUTTING_NS:
             return False
-        near_pause = any(begin - self.look_behind_ns - EDGE_NS <= sent_ns < end + EDGE_NS for begin, end in self.pauses)
+        near_pause = any(
+            out_ns > begin - self.look_behind_ns - SHUTTING_NS and sent_ns < end + OPENING_NS
+            for begin, end in self.pauses
+        )
         return not near_pause and not any(abs(sent_ns - at_ns) < HOLD_NS for at_ns in held)
 
 
 def _window(journal: support.Journal, call_id: str, recording: str, look_behind_ms: int) -> Window:
-    def times(kind: type) -> list[int]:
-        return [at for at, what in journal.of(call_id, kind) if getattr(what, "recording", "") == recording]
+    """From the journal: openings and resumes count from the command, pauses and the end from when they reached the
+    media process (if they did)."""
 
-    ends = times(do.CloseRecorder) + [at for at, _ in journal.of(call_id, ev.LegEnded)]
-    opened_ns = times(do.OpenRecorder)[0]
+    def entries(kind: type) -> list[tuple[int, Any]]:
+        return [(at, what) for at, what in journal.of(call_id, kind) if getattr(what, "recording", "") == recording]
+
+    opened_ns = entries(do.OpenRecorder)[0][0]
+    ends = [at for at, _ in entries(do.CloseRecorder)] + [at for at, _ in journal.of(call_id, ev.LegEnded)]
     closed_ns = min(at for at in ends if at >= opened_ns)
-    pauses, resumes = times(do.PauseRecorder), times(do.ResumeRecorder)
+    closed_ns = max([closed_ns, *(what.asked_ns for _, what in entries(ev.RecorderClosed))])
+    reached = [what.asked_ns for _, what in entries(ev.RecorderObserved) if what.state == "paused"]
+    resumes = [at for at, _ in entries(do.ResumeRecorder)]
     spans = []
-    for begin in pauses:
-        end = next((at for at in resumes if at >= begin), closed_ns + 10**12)
+    for commanded, _ in entries(do.PauseRecorder):
+        end = next((at for at in resumes if at >= commanded), closed_ns + 10**12)
+        begin = next((at for at in reached if commanded <= at < end), commanded)
         spans.append((begin, end))
     return Window(opened_ns, closed_ns, tuple(spans), look_behind_ms * 1_000_000)
 
@@ -280,15 +320,22 @@ def _judge_side(
     except numbered.Foreign as error:
         result.wrong.append(f"{who}: {error}")
         return
-    verdict = numbered.compare(heard, sent, window.forbidden, lambda at_ns: window.required(at_ns, held))
+    verdict = numbered.compare(
+        heard, sent, window.forbidden, lambda at_ns, out_ns: window.required(at_ns, out_ns, held)
+    )
     result.recorded_packets += verdict.recorded
+    late = {packet: late_ns / 1e6 for packet, late_ns in numbered.lateness_ns(sent).items()}
+    result.latest_ms = max([result.latest_ms, *late.values()])
     for packet, length in verdict.leaked.items():
-        late_ms = (sent[packet] - window.opened_ns) / 1e6
-        result.leaked.append(f"{who}: packet {packet}, {length} samples, sent {late_ms:+.1f} ms from the opening")
+        result.leaked.append(
+            f"{who}: packet {packet}, {length} samples, {window.place(sent[packet])}; sent {late[packet]:.1f} ms late"
+        )
     for packet in verdict.lost:
-        late_ms = (sent[packet] - window.opened_ns) / 1e6
+        got = heard[packet].samples if packet in heard else 0
+        around = max(late.get(near, 0.0) for near in range(packet - 4, packet + 5))
         result.lost.append(
-            f"{who}: packet {packet} ({heard.get(packet, 0)} samples) {late_ms:+.1f} ms from the opening"
+            f"{who}: packet {packet} ({got} samples), {window.place(sent[packet])}; "
+            f"sent {late[packet]:.1f} ms late, its neighbours up to {around:.1f} ms"
         )
     if heard:
         result.opening_ms.append((min(sent[packet] for packet in heard) - window.opened_ns) / 1e6)
@@ -311,6 +358,8 @@ async def run(folder: Path, *, calls: int, at_once: int, seed: int, **policy: st
 
             await asyncio.gather(*(worker() for _ in range(min(at_once, gateway.pool.max_calls))))
             agents.cancel()
+            for judged in world.to_judge:
+                await _judge(world, *judged)
     return totals
 
 

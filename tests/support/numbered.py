@@ -3,6 +3,7 @@
 `codes_of` turns recorded audio back into packet numbers; `sent_ns` of the softphone says when each was sent.
 """
 
+import bisect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,12 @@ CODES = bytes(code for code in range(256) if code not in (0x7F, 0xFF))
 """Every mu-law code but the two that decode to silence."""
 CYCLE = 250
 """Packets until a code comes again: 5 s, far longer than any delay to be told apart."""
+PACKET_NS = 20_000_000
+PACKET_SAMPLES = 160
+BUFFER_NS = 80_000_000
+"""What the gateway's jitter buffer waits for before it plays (60 ms), and one frame."""
+NEAR_PACKETS = 25
+"""A late packet makes the buffer longer for those that follow it; these many are looked at (half a second)."""
 _NUMBER = {int(g711.decode("PCMU", CODES[n : n + 1])[0]): n for n in range(CYCLE)}
 
 
@@ -52,10 +59,18 @@ def runs(samples: NDArray[np.int16]) -> list[Run]:
     return found
 
 
+@dataclass(slots=True)
+class Heard:
+    """What a recording has of one packet: samples, and when (CLOCK_MONOTONIC) the first of them was handled."""
+
+    samples: int
+    at_ns: int
+
+
 def packets(
     samples: NDArray[np.int16], begun_ns: int, sent: Mapping[int, int], delay_ns: int = 80_000_000
-) -> dict[int, int]:
-    """Return {packet number: recorded samples} of one recorded side.
+) -> dict[int, Heard]:
+    """Return {packet number: what was heard of it} of one recorded side.
 
     *begun_ns*: when the recording's first frame was handled; *sent*: packet -> when it was sent. Of the packets that
     share a code, the one sent nearest to *delay_ns* before its sample was handled is meant: others are 5 s away.
@@ -63,17 +78,23 @@ def packets(
     by_code: dict[int, list[int]] = {}
     for packet in sent:
         by_code.setdefault(packet % CYCLE, []).append(packet)
-    heard: dict[int, int] = {}
+    heard: dict[int, Heard] = {}
     for run in runs(samples):
         if run.number is None:
             continue
-        at_ns = begun_ns + run.sample * 125_000 - delay_ns
+        at_ns = begun_ns + run.sample * 125_000
         candidates = by_code.get(run.number)
         if not candidates:
             raise Foreign(f"sample {run.sample} carries a code that was never sent")
-        packet = min(candidates, key=lambda n: abs(sent[n] - at_ns))
-        heard[packet] = heard.get(packet, 0) + run.length
+        packet = min(candidates, key=lambda n: abs(sent[n] + delay_ns - at_ns))
+        heard.setdefault(packet, Heard(0, at_ns)).samples += run.length
     return heard
+
+
+def lateness_ns(sent: Mapping[int, int]) -> dict[int, int]:
+    """How much later than its place in an even 20 ms rhythm each packet was sent."""
+    begun_ns = min((at_ns - packet * PACKET_NS for packet, at_ns in sent.items()), default=0)
+    return {packet: at_ns - packet * PACKET_NS - begun_ns for packet, at_ns in sent.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +107,30 @@ class Verdict:
 
 
 def compare(
-    heard: Mapping[int, int],
+    heard: Mapping[int, Heard],
     sent: Mapping[int, int],
     forbidden: Callable[[int], bool],
-    required: Callable[[int], bool],
+    required: Callable[[int, int], bool],
 ) -> Verdict:
-    """*forbidden* and *required* are asked with the time a packet was sent; lost is what is required and not whole."""
-    leaked = {packet: length for packet, length in heard.items() if forbidden(sent[packet])}
-    lost = [packet for packet, at_ns in sent.items() if required(at_ns) and heard.get(packet, 0) < 160]
+    """*forbidden* is asked with the time a packet was sent, *required* with that and the latest time at which it can
+    have come out of the jitter buffer; lost is what is required and not whole.
+
+    A packet comes out in its place of the 20 ms rhythm, as late as the buffer has become. That is what packets recorded
+    before and after it show, or what the sender's own lateness near it makes of the buffer, whichever is more.
+    """
+    leaked = {packet: what.samples for packet, what in heard.items() if forbidden(sent[packet])}
+    late = lateness_ns(sent)
+    begun_ns = min((at_ns - packet * PACKET_NS for packet, at_ns in sent.items()), default=0)
+    numbers = sorted(heard)
+    delays = [heard[n].at_ns - n * PACKET_NS - begun_ns for n in numbers]
+    lost = []
+    for packet, at_ns in sent.items():
+        if packet in heard and heard[packet].samples >= PACKET_SAMPLES:
+            continue
+        place = bisect.bisect_left(numbers, packet)
+        shown = delays[max(0, place - 1) : place + 1]
+        near = (late.get(n, 0) for n in range(packet - NEAR_PACKETS, packet + 1))
+        delay_ns = max([*shown, max(near) + BUFFER_NS])
+        if required(at_ns, begun_ns + packet * PACKET_NS + delay_ns):
+            lost.append(packet)
     return Verdict(leaked, lost, len(heard))

@@ -1,26 +1,41 @@
 """The worker's recordings: opened, resumed, shut and forgotten, in the order the control process asked for.
 
 A pause or a close takes effect from the reader's thread, at once. An opening needs the stack thread (it asks the
-library what the jitter buffers hold), so a pause can overtake it: that is why each opening remembers how many shuts
-had been read before it, and is void when there was one more by the time it is carried out.
+library what the jitter buffers hold until they have given it up), so a pause can overtake it: that is why each opening
+remembers how many shuts had been read before it, and is void when there was one more by the time it is carried out.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 import pjsua2 as pj
 
 from gateway.adapters.sip.leg import Leg
 from gateway.adapters.sip.legmedia import LEFT, RIGHT, ConferenceClock, Side
-from gateway.adapters.sip.recording import CONTROL_LOST, Recording
-from gateway.media.gate import FRAME_MS, RecordingGate, frames_to_skip
+from gateway.adapters.sip.recording import CONTROL_LOST, FIRST_OPENING, Recording
+from gateway.adapters.sip.sockets import waiting_bytes
+from gateway.media.drain import Drain, JitterBuffer
+from gateway.media.gate import FRAME_MS, RecordingGate
 from gateway.ports.media import MediaEvent, RecordClose, RecordOpen, RecordPause, RecordResume
 from gateway.ports.recording import OpenWriter
 
 JB_FRAME_MS: Final = 10
 """The library keeps G.711 in frames of 10 ms; with a longer frame its average delay is the greater figure."""
+
+
+@dataclass(slots=True)
+class _Draining:
+    """A side of an opened recording whose old audio is not out yet."""
+
+    recording: Recording
+    opening: int
+    side: Side
+    leg: Leg
+    drain: Drain
 
 
 class RecordingDesk:
@@ -44,6 +59,7 @@ class RecordingDesk:
         self._usual_delay_ms = usual_delay_ms
         self._recordings: dict[str, Recording] = {}
         self._shuts: dict[str, int] = {}
+        self._draining: list[_Draining] = []
         self._lock = threading.Lock()
         self._control_lost = False
 
@@ -98,9 +114,35 @@ class RecordingDesk:
                 delay_ms = max(int(buffer.size) * JB_FRAME_MS, float(buffer.avgDelayMsec))
         return delay_ms
 
-    def _skip(self, leg: Leg | None) -> int:
-        """Frames of this leg that were sent before now and are still to come out of its jitter buffer."""
-        return 0 if leg is None else frames_to_skip(self.delay_ms(leg))
+    def poll(self) -> None:
+        """Stack thread, at every turn: look whether what was sent before an opening is out by now."""
+        if self._draining:
+            self._draining = [item for item in self._draining if not self._is_drained(item)]
+
+    def _is_drained(self, item: _Draining) -> bool:
+        call = item.leg.call
+        if item.recording.finished.is_set() or call is None:
+            return True
+        now_ns = time.monotonic_ns()  # before the readings: they are never older than it
+        waiting, buffer = None, None
+        with suppress(pj.Error):
+            transport = call.getMedTransportInfo(0)  # must outlive its member
+            waiting = waiting_bytes(int(str(transport.localRtpName).rpartition(":")[2] or 0))
+        with suppress(pj.Error):
+            statistics = call.getStreamStat(0)  # must outlive its members
+            frame_bytes = max(1, int(statistics.jbuf.frameSize))
+            buffer = JitterBuffer(int(statistics.jbuf.size), int(statistics.rtcp.rxStat.bytes) // frame_bytes)
+        if not item.drain.step(now_ns, waiting, buffer):
+            return False
+        item.recording.drained(item.opening, item.side)
+        return True
+
+    def _drain(self, recording: Recording, opening: int, *sides: tuple[Side, Leg | None]) -> None:
+        """Let each side be silent until what it has sent so far is out."""
+        now_ns = time.monotonic_ns()
+        for side, leg in sides:
+            if leg is not None:
+                self._draining.append(_Draining(recording, opening, side, leg, Drain(now_ns)))
 
     def _open_or_resume(self, command: RecordOpen | RecordResume, shuts_then: int) -> None:
         with self._lock:
@@ -111,7 +153,7 @@ class RecordingDesk:
         recording = self._recordings.get(command.recording)
         if recording is not None and not overtaken:
             left, right = self._leg_of(recording, LEFT), self._leg_of(recording, RIGHT)
-            recording.resume(command.cause, (self._skip(left), self._skip(right)))
+            self._drain(recording, recording.resume(command.cause), (LEFT, left), (RIGHT, right))
 
     def _open(self, command: RecordOpen, *, paused: bool) -> None:
         left, right = self._legs.get(command.left), self._legs.get(command.right)
@@ -123,7 +165,7 @@ class RecordingDesk:
                 fill=command.paused_fill,
                 paused=paused,
                 cause=command.cause,
-                skip=(self._skip(left), self._skip(right)),
+                opening=FIRST_OPENING,
             ),
             self._open_writer(command.path, command.recipient),
             emit=self._tell,
@@ -140,6 +182,7 @@ class RecordingDesk:
             if leg is not None:
                 leg.media.listeners = (*leg.media.listeners, (side, recording))
         self._clock.recordings = (*self._clock.recordings, recording)
+        self._drain(recording, FIRST_OPENING, (LEFT, left), (RIGHT, right))
 
     def _leg_of(self, recording: Recording, side: Side) -> Leg | None:
         for leg in self._legs.values():

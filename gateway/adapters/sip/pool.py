@@ -75,6 +75,8 @@ class _Slot:
     last_pong: float = 0.0
     legs: set[str] = field(default_factory=set)
     callers: set[str] = field(default_factory=set)
+    dialled: dict[str, str] = field(default_factory=dict)
+    """A dialled leg and the caller it is for."""
     recordings: set[str] = field(default_factory=set)
     reserved: list[float] = field(default_factory=list)
 
@@ -87,7 +89,10 @@ class _Slot:
         self.reserved = [until for until in self.reserved if until > now]
         if self.callers and self.health is not None and self.health.gap_p99_ms > FULL_GAP_MS:
             return 0
-        return max(0, self.pairs - len(self.callers) - len(self.reserved))
+        dialogs = self.ready.max_calls if self.ready else 0
+        # The worker counts in the same way: an agent's leg that is still hanging up holds half a call's room.
+        strays = sum(1 for caller in self.dialled.values() if caller not in self.callers)
+        return max(0, (dialogs - 2 * len(self.callers) - strays) // 2 - len(self.reserved))
 
 
 class SipWorkerPool:
@@ -95,6 +100,7 @@ class SipWorkerPool:
 
     *argv* starts one worker (its entry calls `run_worker(WorkerConfig.from_environment(), ...)`). *template* sets
     it up; `control_fd` and `index` are filled in per worker. *address* is the one address that callers dial.
+    *on_address_lost* is told the SIP address of a worker that is gone.
     """
 
     def __init__(
@@ -106,6 +112,7 @@ class SipWorkerPool:
         template: WorkerConfig | None = None,
         environment: Mapping[str, str] | None = None,
         ready_within_s: float = READY_WITHIN_S,
+        on_address_lost: Callable[[tuple[str, int]], None] = lambda address: None,
     ) -> None:
         if calls < 1:
             raise ValueError("a pool carries at least one call")
@@ -113,6 +120,7 @@ class SipWorkerPool:
         self._calls = calls
         self._ready_within_s = ready_within_s
         self._address = address
+        self._on_address_lost = on_address_lost
         self._template = template or WorkerConfig(control_fd=-1)
         self._environment = dict(environment if environment is not None else os.environ)
         self._on_event: Callable[[MediaEvent], None] | None = None
@@ -196,6 +204,7 @@ class SipWorkerPool:
             return
         if isinstance(command, Dial):
             self._own_leg(slot, command.leg)
+            slot.dialled[command.leg] = command.beside
         elif isinstance(command, RecordOpen):
             slot.recordings.add(command.recording)
             self._recording_slot[command.recording] = slot
@@ -250,6 +259,7 @@ class SipWorkerPool:
         elif isinstance(message, LegEnded):
             slot.legs.discard(message.leg)
             slot.callers.discard(message.leg)
+            slot.dialled.pop(message.leg, None)
             self._leg_slot.pop(message.leg, None)
             self._report(message)
         elif isinstance(message, RecorderClosed):
@@ -355,9 +365,10 @@ class SipWorkerPool:
             self._leg_slot.pop(leg, None)
         for recording in recordings:
             self._recording_slot.pop(recording, None)
-        for kept in (slot.legs, slot.callers, slot.recordings):
+        for kept in (slot.legs, slot.callers, slot.recordings, slot.dialled, slot.reserved):
             kept.clear()
-        slot.reserved.clear()
+        if slot.ready is not None:
+            self._on_address_lost((slot.ready.host, slot.ready.port))
         slot.ready = slot.health = None
         if not self._stopping:
             _log.error("a media worker was lost", worker=slot.index, legs=len(legs), recordings=len(recordings))

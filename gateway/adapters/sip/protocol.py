@@ -34,7 +34,7 @@ class WorkerConfig:
     media_lost_s: float = 30.0
     unanswered_s: float = 60.0
     jitter_buffer_ms: int = 60
-    jitter_buffer_max_ms: int = 300
+    jitter_buffer_max_ms: int = 500
     inband_dtmf: bool = True
 
     def to_environment(self) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """One recording in the process that carries its media: pairs two legs' frames by tick and drives gate and writer."""
 
 import hashlib
+import itertools
 import json
 import os
 import threading
@@ -10,11 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import structlog
 
 from gateway.adapters.sip.legmedia import Side
+from gateway.media.drain import FRAMES_IN_HAND
 from gateway.media.gate import RecordingGate, Samples
 from gateway.ports.media import MediaEvent, RecorderClosed, RecorderObserved, Span
 from gateway.ports.recording import RecordingWriter, Sealed
@@ -23,8 +25,21 @@ _log = structlog.get_logger(__name__)
 
 SIDECAR_SUFFIX: Final = ".closed.json"
 CONTROL_LOST: Final = "control lost"
+FIRST_OPENING: Final = 0
+"""The number of the opening a recording begins with; its gate must have been made with it."""
 
-Kind = Literal["pause", "resume", "close"]
+Kind = Literal["pause", "resume", "drained", "close"]
+
+
+class _Command(NamedTuple):
+    """What the media thread is to do before the next frame."""
+
+    kind: Kind
+    cause: str = ""
+    purge: bool = False
+    at_ns: int = 0
+    opening: int = 0
+    side: Side = 0
 
 
 class Recording:
@@ -46,7 +61,9 @@ class Recording:
         self._writer = writer
         self._emit = emit
         self._on_closed = on_closed
-        self._commands: deque[tuple[Kind, str, tuple[int, int], bool]] = deque()
+        self._commands: deque[_Command] = deque()
+        self._openings = itertools.count(FIRST_OPENING + 1)
+        self._asked_ns = time.monotonic_ns()
         self._tick = -1
         self._pair: list[tuple[int, Samples | None]] = [(-1, None), (-1, None)]
         self._closing = False
@@ -54,15 +71,22 @@ class Recording:
         self.finished = threading.Event()
 
     def pause(self, cause: str) -> None:
-        self._commands.append(("pause", cause, (0, 0), False))
+        self._commands.append(_Command("pause", cause, at_ns=time.monotonic_ns()))
 
-    def resume(self, cause: str, skip: tuple[int, int]) -> None:
-        self._commands.append(("resume", cause, skip, False))
+    def resume(self, cause: str) -> int:
+        """Open the gate again. Returns the number of this opening: the sides stay silent until they are `drained`."""
+        opening = next(self._openings)
+        self._commands.append(_Command("resume", cause, at_ns=time.monotonic_ns(), opening=opening))
+        return opening
+
+    def drained(self, opening: int, side: Side) -> None:
+        """What *side* had sent before *opening* is out."""
+        self._commands.append(_Command("drained", opening=opening, side=side))
 
     def close(self, cause: str, *, purge: bool = False) -> None:
         if cause == CONTROL_LOST:
             self._sidecar = True
-        self._commands.append(("close", cause, (0, 0), purge))
+        self._commands.append(_Command("close", cause, purge, time.monotonic_ns()))
 
     def arrived(self, side: Side, tick: int, samples: Samples | None) -> None:
         """Media thread: one side's frame of *tick*. The gate is fed when both are there."""
@@ -89,19 +113,23 @@ class Recording:
         left, right = (samples if at == tick else None for at, samples in self._pair)
         self._write(self._gate.feed(left, right))
         for state, at_frame, cause in self._gate.take_observed():
-            self._emit(RecorderObserved(time.monotonic_ns(), self.id, state, at_frame, cause))
+            self._emit(RecorderObserved(time.monotonic_ns(), self.id, state, at_frame, cause, self._asked_ns))
         if self._writer.failed:
             self._end(purge=False)
 
     def _obey(self) -> None:
         while self._commands and not self._closing:
-            kind, cause, skip, purge = self._commands.popleft()
-            if kind == "pause":
-                self._gate.pause(cause)
-            elif kind == "resume":
-                self._gate.resume(cause, skip)
+            command = self._commands.popleft()
+            if command.kind == "drained":
+                self._gate.drained(command.opening, command.side, FRAMES_IN_HAND)
+                continue
+            self._asked_ns = command.at_ns
+            if command.kind == "pause":
+                self._gate.pause(command.cause)
+            elif command.kind == "resume":
+                self._gate.resume(command.cause, command.opening)
             else:
-                self._end(purge=purge)
+                self._end(purge=command.purge)
 
     def _end(self, *, purge: bool) -> None:
         self._closing = True
@@ -118,7 +146,14 @@ class Recording:
     def _sealed(self, sealed: Sealed) -> None:
         spans = tuple(Span(*span) for span in self._gate.spans)
         closed = RecorderClosed(
-            time.monotonic_ns(), self.id, sealed.sha256, sealed.size, self._gate.frames, spans, sealed.failed
+            time.monotonic_ns(),
+            self.id,
+            sealed.sha256,
+            sealed.size,
+            self._gate.frames,
+            spans,
+            sealed.failed,
+            self._asked_ns,
         )
         if self._sidecar and sealed.sha256:
             try:
@@ -136,7 +171,7 @@ def write_sidecar(path: str, closed: RecorderClosed, cause: str) -> None:
     `<path>.closed.json`: recording, sha256, size, frames, spans, failed, cause. Raises `OSError`.
     """
     fields: dict[str, Any] = asdict(closed)
-    del fields["mono_ns"]
+    del fields["mono_ns"], fields["asked_ns"]
     body = json.dumps({**fields, "cause": cause}, separators=(",", ":")).encode() + b"\n"
     target = Path(path + SIDECAR_SUFFIX)
     temporary = target.with_name(f".{target.name}.{hashlib.sha256(body).hexdigest()[:8]}")

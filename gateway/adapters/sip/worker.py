@@ -150,6 +150,7 @@ class Worker:
         while not self._finished():
             self._stack.poll(POLL_MS)
             self._run_jobs()
+            self._desk.poll()
             now = time.monotonic()
             if now >= self._next_second:
                 self._next_second = now + 1.0

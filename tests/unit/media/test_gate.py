@@ -13,7 +13,6 @@ from gateway.media.gate import (
     GateSpan,
     RecordingGate,
     Segment,
-    frames_to_skip,
 )
 
 
@@ -106,21 +105,39 @@ def test_a_second_pause_keeps_the_first_ones_cause() -> None:
     ]
 
 
-def test_what_was_sent_before_the_opening_is_skipped_on_each_side() -> None:
-    gate = RecordingGate(skip=(2, 1))
-    out = [np.frombuffer(gate.feed(side(n), side(-n))[0], np.int16)[:2].tolist() for n in (1, 2, 3)]  # type: ignore[arg-type]
-    assert out == [[0, 0], [0, -2], [3, -3]]
+def test_each_side_is_silent_until_what_it_sent_before_the_opening_is_out() -> None:
+    gate = RecordingGate(opening=0)
+    assert np.frombuffer(gate.feed(side(1), side(-1))[0], np.int16).tolist() == [0] * 320  # type: ignore[arg-type]
+    gate.drained(0, 0, 2)
+    gate.drained(0, 1, 1)
+    out = [np.frombuffer(gate.feed(side(n), side(-n))[0], np.int16)[:2].tolist() for n in (2, 3, 4)]  # type: ignore[arg-type]
+    assert out == [[0, 0], [0, -3], [4, -4]]
 
 
-def test_a_resume_skips_anew() -> None:
-    gate = RecordingGate()
+def test_a_resume_drains_anew_and_an_earlier_opening_cannot_end_it() -> None:
+    gate = RecordingGate(opening=0)
+    gate.drained(0, 0)
     out = feed(gate, 1)
     gate.pause("p")
     out += feed(gate, 2)
-    gate.resume("r", (1, 1))
-    out += feed(gate, 3, 4)
-    assert left_numbers(out) == [1, 0, 0, 4]
+    gate.resume("r", 1)
+    gate.drained(0, 0)
+    out += feed(gate, 3)
+    gate.drained(1, 0, 1)
+    gate.drained(1, 0, 9)
+    out += feed(gate, 4, 5)
+    assert left_numbers(out) == [1, 0, 0, 0, 5]
     assert gate.spans[-1].state == "on"
+
+
+def test_a_resume_of_an_open_gate_leaves_its_opening_as_it_is() -> None:
+    gate = RecordingGate(opening=0)
+    gate.resume("again", 1)
+    gate.drained(1, 0)
+    out = feed(gate, 1)
+    gate.drained(0, 0)
+    out += feed(gate, 2)
+    assert left_numbers(out) == [0, 2]
 
 
 def test_nothing_leaves_before_the_first_recorded_frame_and_then_nothing_is_missing() -> None:
@@ -167,10 +184,10 @@ def test_the_same_command_twice_changes_nothing() -> None:
     gate.pause("p")
     gate.pause("q")
     feed(gate, 2)
-    gate.resume("r", (1, 1))
-    gate.resume("s", (9, 9))
+    gate.resume("r")
+    gate.resume("s", 9)
     out = feed(gate, 3, 4)
-    assert left_numbers(out) == [0, 4]
+    assert left_numbers(out) == [3, 4]
     assert [span.cause for span in gate.spans] == ["", "p", "r"]
 
 
@@ -187,33 +204,34 @@ def test_a_negative_look_behind_is_refused() -> None:
         RecordingGate(look_behind=-1)
 
 
-@pytest.mark.parametrize(("delay_ms", "frames"), [(-5, 1), (0, 1), (0.1, 2), (20, 2), (60, 4), (60.5, 5)])
-def test_the_skip_covers_the_jitter_buffer_and_one_frame_more(delay_ms: float, frames: int) -> None:
-    assert frames_to_skip(delay_ms) == frames
-
-
 @given(
     commands=st.lists(
-        st.one_of(st.just("feed"), st.just("pause"), st.tuples(st.just("resume"), st.integers(0, 3))), max_size=60
+        st.one_of(
+            st.just("feed"),
+            st.just("pause"),
+            st.tuples(st.just("resume"), st.none() | st.integers(1, 3)),
+            st.tuples(st.just("drained"), st.integers(1, 3)),
+        ),
+        max_size=60,
     ),
     look_behind=st.integers(0, 8),
     fill=st.sampled_from(["silence", "gap"]),
     paused=st.booleans(),
 )
 def test_whatever_is_commanded_no_paused_frame_leaves_and_the_spans_tell_the_truth(
-    commands: list[str | tuple[str, int]], look_behind: int, fill: Fill, paused: bool
+    commands: list[str | tuple[str, int | None]], look_behind: int, fill: Fill, paused: bool
 ) -> None:
     gate = RecordingGate(look_behind=look_behind, fill=fill, paused=paused, cause="0")
     out: list[Segment] = []
     number = 0
     on = not paused
-    skip = 0
+    opening: int | None = None
+    draining = False
     allowed: dict[int, int] = {}
     for place, command in enumerate(commands):
         if command == "feed":
             number += 1
-            allowed[number] = number if on and skip == 0 else 0
-            skip = max(0, skip - 1) if on else skip
+            allowed[number] = number if on and not draining else 0
             out += feed(gate, number)
         elif command == "pause":
             if on:
@@ -221,11 +239,14 @@ def test_whatever_is_commanded_no_paused_frame_leaves_and_the_spans_tell_the_tru
                     allowed[back] = 0
             on = False
             gate.pause(str(place))
+        elif command[0] == "drained":
+            draining = draining and command[1] != opening
+            gate.drained(int(command[1] or 0), 0)
         else:
             if not on:
-                skip = command[1]
+                opening, draining = command[1], command[1] is not None  # type: ignore[assignment]
             on = True
-            gate.resume(str(place), (int(command[1]), int(command[1])))
+            gate.resume(str(place), command[1])  # type: ignore[arg-type]
     out += gate.close()
     assert gate.frames == number
     ends = [0, *(span.to_frame for span in gate.spans)]

@@ -160,15 +160,21 @@ def test_commands_count_from_the_next_frame_and_are_told_when_observed() -> None
     desk.recording.pause("card")
     assert len(desk.said) == 1
     desk.tick(2, 2, 2)
-    desk.recording.resume("card", (0, 1))
+    before_ns = time.monotonic_ns()
+    opening = desk.recording.resume("card")
+    desk.recording.drained(opening, LEFT)
     desk.tick(3, 3, 3)
-    assert desk.pairs() == [[1, 1], [0, 0], [3, 0]]
+    desk.recording.drained(opening, RIGHT)
+    desk.tick(4, 4, 4)
+    desk.tick(5, 5, 5)
+    assert desk.pairs() == [[1, 1], [0, 0], [0, 0], [4, 0], [5, 5]]
     observed = [event for event in desk.said if isinstance(event, RecorderObserved)]
     assert [(event.state, event.at_frame, event.cause) for event in observed] == [
         ("on", 0, "granted"),
         ("paused", 1, "card"),
         ("on", 2, "card"),
     ]
+    assert observed[1].asked_ns < before_ns <= observed[2].asked_ns <= time.monotonic_ns()
 
 
 def test_a_close_is_carried_out_at_the_next_tick_and_nothing_follows() -> None:
