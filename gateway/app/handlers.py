@@ -29,11 +29,9 @@ async def _play(session: CallSession, command: do.PlayPrompt) -> None:
         prompt = session.services.prompts.prompt(session.call.rules.language, command.prompt)
     except PromptMissing:
         _log.error("prompt is missing", prompt=command.prompt, language=session.call.rules.language)
-        session.post(
-            ev.PromptFinished(at_ns=session.now_ns(), play=command.play, played_ms=0, length_ms=0, completed=False)
-        )
+        session.prompt_unplayed(command.play)
         return
-    session.services.media.send(media.Play(session.legs[command.leg], command.play, prompt.path))
+    session.play(command.leg, command.play, prompt.path, prompt.duration_ms)
 
 
 async def _stop_play(session: CallSession, command: do.StopPrompt) -> None:

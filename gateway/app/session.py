@@ -21,6 +21,9 @@ from gateway.ports.policy import CallFacts, Decision
 _log = structlog.get_logger(__name__)
 
 
+PLAY_GRACE_MS = 3_000
+"""A media server that has not told the end of a prompt this long after it must have come is not waited for."""
+
 NOTHING_DUE = frozenset({Stage.IDLE, Stage.FAILED})
 """Stages in which no observation is on its way."""
 
@@ -59,6 +62,8 @@ class CallSession:
     receipts: dict[int, Receipt] = field(default_factory=dict)
     recordings: dict[str, OpenRecording] = field(default_factory=dict)
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    plays: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    """Prompts whose end was not told yet, each with what happens should it never be."""
     replies: dict[str, asyncio.Future[do.Reply]] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     on_change: Callable[["CallSession"], None] = lambda session: None
@@ -100,9 +105,36 @@ class CallSession:
         elif isinstance(event, media.RecorderClosed):
             spawn(self._recording_closed(event), name="recording closed")
         elif type(event) in LEG_EVENTS:
+            if isinstance(event, media.PlayFinished):
+                self._play_ended(event.play)
             leg = next((name for name, known in self.legs.items() if known == getattr(event, "leg", None)), None)
             if leg is not None:
                 self.post(LEG_EVENTS[type(event)](event, leg))
+
+    def play(self, leg: str, play: str, path: str, length_ms: int) -> None:
+        """Play a prompt of *length_ms* to a leg. Its end is told, whatever becomes of the media server's word: a call
+        must not wait for ever to be asked or told."""
+        self.services.media.send(media.Play(self.legs[leg], play, path))
+
+        def give_up() -> None:
+            _log.error("the end of a prompt was not told in time", call_id=self.call_id)
+            self.services.media.send(media.StopPlay(self.legs[leg], play))
+            self.prompt_unplayed(play, length_ms)
+
+        self._play_ended(play)
+        loop = asyncio.get_running_loop()
+        self.plays[play] = loop.call_later((length_ms + PLAY_GRACE_MS) / 1000, give_up)
+
+    def prompt_unplayed(self, play: str, length_ms: int = 0) -> None:
+        """Tell the call that as far as anybody knows nothing of a prompt was heard."""
+        self._play_ended(play)
+        ended = ev.PromptFinished(at_ns=self.now_ns(), play=play, played_ms=0, length_ms=length_ms, completed=False)
+        self.post(ended)
+
+    def _play_ended(self, play: str) -> None:
+        timer = self.plays.pop(play, None)
+        if timer is not None:
+            timer.cancel()
 
     async def _recording_closed(self, event: media.RecorderClosed) -> None:
         """Check the sealed file against its timeline, then tell the call."""
@@ -167,7 +199,7 @@ class CallSession:
 
     def _let_go(self) -> None:
         """Whatever happened: no timer, leg or recording of this call outlives its session."""
-        for timer in self.timers.values():
+        for timer in (*self.timers.values(), *self.plays.values()):
             timer.cancel()
         for recording in self.recordings:
             self.services.media.send(media.RecordClose(recording, "session ended"))

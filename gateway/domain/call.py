@@ -463,11 +463,11 @@ class Call:
                 self._notice(AGENT, "resumed")
 
     def _escalate(self, alarm: str) -> None:
-        """What was commanded was not seen: stop the recorder, and tell."""
+        """What was commanded was not seen: stop the recorder for the rest of the call, and tell."""
         self._emit(do.RaiseAlarm(alarm))
         self._emit(do.CloseRecorder(self.recording, alarm))
         self._log("recorder.command", recording=self.recording, command="close", cause=alarm)
-        self.recorder = replace(self.recorder, stage=Stage.CLOSING)
+        self.recorder = replace(self.recorder, stage=Stage.CLOSING, distrusted=True)
         self._emit(do.StartTimer(self._observe_timer, self.rules.observe_timeout_ms))
 
     def _not_observed(self) -> None:
@@ -491,7 +491,7 @@ class Call:
 
     def _recorder_is_closed(self, failed: str) -> None:
         self.recorder = self.recorder.closed(failed=bool(failed))
-        if failed and self.rules.fail_mode is FailMode.REFUSE_CALL:
+        if self.recorder.stage is Stage.FAILED and self.rules.fail_mode is FailMode.REFUSE_CALL:
             self._end("recording failed")
 
     # --- holds and requests -----------------------------------------------------------------------------------------

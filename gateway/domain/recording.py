@@ -125,11 +125,13 @@ WHEN_OBSERVED: Mapping[tuple[Stage, RecorderState], Stage] = {
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """The recorder as the core knows it; a value. *ordinal* counts the recordings of the call."""
+    """The recorder as the core knows it; a value. *ordinal* counts the recordings of the call; a *distrusted* one has
+    done what nobody commanded, or not done what was."""
 
     stage: Stage = Stage.IDLE
     observed: RecorderState = RecorderState.OFF
     ordinal: int = 0
+    distrusted: bool = False
 
     def reconcile(self, desired: RecorderState) -> tuple["Recorder", Act]:
         """Return the recorder after one step towards *desired*, and what to do for it."""
@@ -149,5 +151,7 @@ class Recorder:
         return replace(self, stage=stage or self.stage, observed=seen), contradiction
 
     def closed(self, *, failed: bool) -> "Recorder":
-        """Return the recorder after the recording became final. A failed one is not opened again in this call."""
+        """Return the recorder after the recording became final. A failed or distrusted one is not opened again in this
+        call."""
+        failed = failed or self.distrusted
         return replace(self, stage=Stage.FAILED if failed else Stage.IDLE, observed=RecorderState.OFF)

@@ -414,3 +414,23 @@ async def test_a_duty_to_record_refuses_the_call(tmp_path: Any) -> None:
     await desk.hears("refused")
     assert (await desk.sends(media.HangUp)).leg == CALLER
     assert not desk.sent(media.Dial)
+
+
+async def test_a_prompt_whose_end_is_never_told_does_not_hold_the_call_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "PLAY_GRACE_MS", -4_990)
+    await desk.asks()
+    dialled = await desk.sends(media.Dial)
+    assert ("X-Consent-Verdict", "unanswered") in dialled.headers
+    plays = desk.sent(media.Play)
+    assert [play.path for play in plays] == ["/prompts/ask.wav", "/prompts/ask_again.wav", "/prompts/refused.wav"]
+    assert [stop.play for stop in desk.sent(media.StopPlay)] == [play.play for play in plays]
+    assert [entry["played_ms"] for entry in desk.facts("prompt.played")][:2] == [0, 0]
+
+
+async def test_the_end_of_a_prompt_that_was_told_is_waited_for_no_more(desk: Desk) -> None:
+    await desk.asks()
+    await desk.hears("ask")
+    await desk.until(lambda: "prompt.played" in desk.log.kinds(CALL))
+    assert desk.board.session(CALL).plays == {}

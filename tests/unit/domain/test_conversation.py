@@ -276,9 +276,15 @@ def test_the_end_of_a_failing_recording_is_an_alarm() -> None:
     (book << verdict("granted") << says("granted")).end()
 
 
-def test_a_recorder_that_ended_well_does_not_end_a_call_under_a_duty_to_record() -> None:
+def test_a_recorder_that_contradicted_is_not_opened_again_in_this_call() -> None:
+    book = recording() >> seen("paused") << closes(cause="recorder_contradicts")
+    (book << do.RaiseAlarm("recorder_contradicts") >> closed()).end()
+
+
+def test_a_recorder_that_contradicted_ends_a_call_under_a_duty_to_record() -> None:
     book = recording(**REFUSE) >> seen("paused") << closes(cause="recorder_contradicts")
-    (book << do.RaiseAlarm("recorder_contradicts") >> closed() << opens("call-2")).end()
+    book << do.RaiseAlarm("recorder_contradicts") >> closed()
+    (book << do.HangUpLeg(CALLER) << do.HangUpLeg(AGENT)).end()
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------
