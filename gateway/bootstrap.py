@@ -134,7 +134,8 @@ async def start_gateway(settings: Settings) -> Gateway:
     front = SipFront(
         host.strip("[]"),
         int(port),
-        choose_worker=lambda: pool.choose_worker(),
+        choose_worker=lambda call_id: pool.choose_worker(call_id),
+        refused=lambda call_id: pool.release(call_id),
         can_take=lambda: pool.free_calls > 0,
         allowed_sources=settings.sip.allowed_sources,
         invites_per_second=settings.sip.invites_per_second,

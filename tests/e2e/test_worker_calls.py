@@ -336,7 +336,7 @@ async def test_a_silent_line_is_ended_as_media_lost(caller: Softphone) -> None:
 
 async def test_an_unknown_source_is_refused_and_nobody_hears_of_it() -> None:
     async with running_pool(1, sources=("192.0.2.0/24",)) as rig, await Softphone.open(host="127.0.0.2") as stranger:
-        place = rig.pool.choose_worker()
+        place = rig.pool.choose_worker("stranger")
         assert place is not None
         call = await stranger.call(f"sip:line@{place[0]}:{place[1]}")
         with pytest.raises(CallFailed) as failure:
@@ -346,9 +346,9 @@ async def test_an_unknown_source_is_refused_and_nobody_hears_of_it() -> None:
 
 
 async def test_a_full_pool_says_so_and_a_full_worker_turns_calls_away(rig: Rig, caller: Softphone) -> None:
-    places = [rig.pool.choose_worker() for _ in range(rig.pool.max_calls)]
+    places = [rig.pool.choose_worker(f"call-{n}") for n in range(rig.pool.max_calls)]
     assert None not in places
-    assert rig.pool.choose_worker() is None
+    assert rig.pool.choose_worker("one more") is None
     assert rig.pool.free_calls == 0
     host, port = places[0] or ("", 0)
     legs = []
@@ -363,7 +363,11 @@ async def test_a_full_pool_says_so_and_a_full_worker_turns_calls_away(rig: Rig, 
     assert failure.value.code == 302
     for call in legs:
         await call.hang_up()
-    await asyncio.sleep(0.1)
+    while len(rig.have(LegEnded)) < len(legs):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    for n in range(rig.pool.max_calls):
+        assert rig.pool.free_calls == n
+        rig.pool.release(f"call-{n}")
     assert rig.pool.free_calls == rig.pool.max_calls
 
 
@@ -393,7 +397,7 @@ async def test_twenty_calls_a_second_come_and_go_without_a_crash(caller: Softpho
         end, done = time.monotonic() + 6, 0
 
         async def one(number: int) -> bool:
-            place = rig.pool.choose_worker()
+            place = rig.pool.choose_worker(f"call-{number}")
             if place is None:
                 return False
             call = await caller.call(f"sip:line@{place[0]}:{place[1]}")
@@ -401,6 +405,7 @@ async def test_twenty_calls_a_second_come_and_go_without_a_crash(caller: Softpho
                 incoming = await rig.event(Incoming, lambda event: event.sip_call_id == call.sip_call_id)
             except TimeoutError:
                 return False
+            rig.pool.release(f"call-{number}")
             rig.pool.send(Answer(incoming.leg))
             if number % 3 == 0:
                 rig.pool.send(Play(incoming.leg, "p", "/nonexistent"))

@@ -83,13 +83,15 @@ class Rig:
 
     async def call_in(self, phone: Softphone, **how: Any) -> tuple[Call, Incoming]:
         """A call that has arrived and waits for its answer."""
-        place = self.pool.choose_worker()
+        reserved = f"reserved-{time.monotonic_ns()}"
+        place = self.pool.choose_worker(reserved)
         assert place is not None, "the pool is full"
         known = {event.leg for event in self.have(Incoming)}
         call = await phone.call(f"sip:line@{place[0]}:{place[1]}", **how)
         incoming = await self.event(
             Incoming, lambda event: event.leg not in known and event.sip_call_id == call.sip_call_id
         )
+        self.pool.release(reserved)
         return call, incoming
 
     async def answered_call(self, phone: Softphone, fallback_uri: str = "", **how: Any) -> tuple[Call, str]:

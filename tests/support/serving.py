@@ -4,9 +4,11 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from tests.support import gateway as support
 
@@ -39,8 +41,10 @@ class Served:
     agent: str
     calls: int = 1
     policy: dict[str, str] = field(default_factory=dict)
+    sip_settings: str = ""
     process: asyncio.subprocess.Process | None = None
     workers: list[int] = field(default_factory=list)
+    pid: int | None = None
 
     def __post_init__(self) -> None:
         self.sip_port, self.http_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
@@ -49,6 +53,7 @@ class Served:
         self.config = self.folder / "gateway.toml"
         self.config.write_text(
             f'[sip]\nbind = "127.0.0.1:{self.sip_port}"\ncalls = {self.calls}\nagent = "sip:{{called}}@{self.agent}"\n'
+            f"{self.sip_settings}\n"
             f'[http]\nbind = "127.0.0.1:{self.http_port}"\n[storage]\nfolder = "{self.folder / "var"}"\n'
             f'[policy]\nfolder = "{self.folder / "policy.d"}"\n[prompts]\nfolder = "{self.folder / "prompts"}"\n'
         )
@@ -57,10 +62,20 @@ class Served:
     def sip(self) -> str:
         return f"sip:sales@127.0.0.1:{self.sip_port}"
 
+    @property
+    def command(self) -> tuple[str, ...]:
+        return (sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(self.config))
+
+    def launch(self, log: BinaryIO) -> "subprocess.Popen[bytes]":
+        """Start without an event loop: for a gateway that outlives a test's loop. It serves once its output says so."""
+        process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log)
+        self.pid = process.pid
+        return process
+
     async def start(self) -> None:
         """Start and wait until it says that it serves."""
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(self.config)),
+            *self.command,
             stdout=asyncio.subprocess.PIPE,
             stderr=(self.folder / "serve.log").open("ab"),
         )

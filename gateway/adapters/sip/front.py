@@ -91,7 +91,8 @@ class _Route:
 
 
 class SipFront(asyncio.DatagramProtocol):
-    """The proxy. *choose_worker* names the worker for a new call, or None when all are full.
+    """The proxy. *choose_worker* names the worker for a new call, by its Call-ID, or None when all are full.
+    *refused* is told the Call-ID of a call that its worker did not take.
 
     *can_take* says, without reserving anything, whether a call could be taken now (for OPTIONS; default: yes).
     *allowed_sources*: networks whose requests are answered; from elsewhere an INVITE gets 403 and the rest nothing.
@@ -107,7 +108,8 @@ class SipFront(asyncio.DatagramProtocol):
         host: str,
         port: int,
         *,
-        choose_worker: Callable[[], Address | None],
+        choose_worker: Callable[[str], Address | None],
+        refused: Callable[[str], None] = lambda call_id: None,
         can_take: Callable[[], bool] = lambda: True,
         allowed_sources: Iterable[str] = ("127.0.0.0/8", "::1/128"),
         invites_per_second: float = 100.0,
@@ -120,6 +122,7 @@ class SipFront(asyncio.DatagramProtocol):
         self.draining = False
         self.counters = FrontCounters()
         self._choose_worker = choose_worker
+        self._refused = refused
         self._can_take = can_take
         self._networks = tuple(ipaddress.ip_network(network) for network in allowed_sources)
         self._per_source_rate = invites_per_second_per_source or invites_per_second
@@ -298,7 +301,7 @@ class SipFront(asyncio.DatagramProtocol):
             self._note("too many calls are being set up, some were refused")
             self._refuse(request, 503, busy)
             return None
-        worker = self._choose_worker()
+        worker = self._choose_worker(request.call_id)
         if worker is None:
             self._note("all workers are full, calls were refused")
             self._refuse(request, 503, busy)
@@ -381,6 +384,8 @@ class SipFront(asyncio.DatagramProtocol):
         method = response.cseq[1]
         if method == "INVITE" and response.status >= 200 and response.cseq[0] == route.cseq:
             route.status = response.status
+            if response.status >= 300:
+                self._refused(response.call_id)
         self._touch(key, route)
         self.counters.responses_forwarded += 1
         self._send(onward.encode(), destination)

@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from gateway.adapters.sip.protocol import (
+    MAX_CALL_ID,
     Health,
     Internal,
     Ping,
@@ -78,7 +79,8 @@ class _Slot:
     dialled: dict[str, str] = field(default_factory=dict)
     """A dialled leg and the caller it is for."""
     recordings: set[str] = field(default_factory=set)
-    reserved: list[float] = field(default_factory=list)
+    reserved: dict[str, float] = field(default_factory=dict)
+    """SIP Call-IDs of calls that were sent here and have not arrived, and how long each is waited for."""
 
     @property
     def pairs(self) -> int:
@@ -86,7 +88,7 @@ class _Slot:
         return self.ready.max_calls // 2 if self.ready else 0
 
     def free(self, now: float) -> int:
-        self.reserved = [until for until in self.reserved if until > now]
+        self.reserved = {call: until for call, until in self.reserved.items() if until > now}
         if self.callers and self.health is not None and self.health.gap_p99_ms > FULL_GAP_MS:
             return 0
         dialogs = self.ready.max_calls if self.ready else 0
@@ -156,15 +158,20 @@ class SipWorkerPool:
         """The worst worker's 99th percentile gap between conference ticks: 20 is perfect, over 25 is overload."""
         return max((slot.health.gap_p99_ms for slot in self._slots if slot.health), default=0.0)
 
-    def choose_worker(self) -> tuple[str, int] | None:
-        """The SIP address of a worker with room for one more call, which is kept for it for 5 s; None: all full."""
+    def choose_worker(self, sip_call_id: str) -> tuple[str, int] | None:
+        """The SIP address of a worker with room for that call, which is kept for it for 5 s; None: all full."""
         now = time.monotonic()
         free = [(slot.free(now), -slot.index, slot) for slot in self._slots]
         room, _, best = max(free, default=(0, 0, None), key=lambda item: item[:2])
         if room < 1 or best is None or best.ready is None:
             return None
-        best.reserved.append(now + RESERVED_S)
+        best.reserved[sip_call_id[:MAX_CALL_ID]] = now + RESERVED_S
         return best.ready.host, best.ready.port
+
+    def release(self, sip_call_id: str) -> None:
+        """The worker that was chosen for a call has refused it by itself: its room is free again."""
+        for slot in self._slots:
+            slot.reserved.pop(sip_call_id[:MAX_CALL_ID], None)
 
     async def start(self, on_event: Callable[[MediaEvent], None]) -> None:
         """Start one worker, learn from it what the library can do, and start as many more as the calls take.
@@ -251,8 +258,7 @@ class SipWorkerPool:
         elif isinstance(message, Health):
             slot.health = message
         elif isinstance(message, Incoming):
-            if slot.reserved:
-                slot.reserved.pop(0)
+            slot.reserved.pop(message.sip_call_id, None)
             slot.callers.add(message.leg)
             self._own_leg(slot, message.leg)
             self._report(message)

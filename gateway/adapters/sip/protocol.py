@@ -12,6 +12,9 @@ from gateway.ports.media import MediaCommand, MediaEvent, ProtocolError, decode
 
 CONFIG_VARIABLE: Final = "CONSENT_GATEWAY_WORKER"
 
+MAX_CALL_ID = 256
+"""Characters of a SIP Call-ID that are passed on; the rest is cut off."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:

@@ -37,7 +37,7 @@ from gateway.adapters.sip.headers import (
 from gateway.adapters.sip.leg import Leg, SipAccount, SipCall
 from gateway.adapters.sip.legmedia import LegMedia
 from gateway.adapters.sip.link import ControlLink
-from gateway.adapters.sip.protocol import Health, Ping, Pong, Ready, Shutdown, WorkerConfig
+from gateway.adapters.sip.protocol import MAX_CALL_ID, Health, Ping, Pong, Ready, Shutdown, WorkerConfig
 from gateway.adapters.sip.sound import NotAPrompt, Prompt, load_prompt
 from gateway.adapters.sip.stack import SipStack, call_op
 from gateway.adapters.sip.wiring import Wiring
@@ -80,7 +80,6 @@ MEDIA_WITHIN_S: Final = 5.0
 
 RETRY_AFTER_S: Final = 5
 MAX_DRAIN_MS: Final = 200
-MAX_CALL_ID: Final = 256
 DTMF_ALLOWED: Final = frozenset("0123456789*#ABCD")
 TOO_MANY: Final = 70_010
 """PJ_ETOOMANY: no call slot is left. The binding does not export it."""

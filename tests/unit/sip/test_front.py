@@ -68,7 +68,7 @@ async def build() -> AsyncIterator[Callable[..., Any]]:
 
     async def make(**options: Any) -> Scene:
         caller, *workers = [await Peer.open() for _ in range(3)]
-        front = SipFront("127.0.0.1", 0, choose_worker=lambda: scene.choice, clock=lambda: scene.now, **options)
+        front = SipFront("127.0.0.1", 0, choose_worker=lambda call_id: scene.choice, clock=lambda: scene.now, **options)
         scene = Scene(caller, workers, front)
         await front.start()
         opened.extend([front, caller, *workers])
@@ -248,6 +248,16 @@ async def test_new_calls_over_the_rate_are_refused_and_repetitions_are_free(buil
     await scene.forwarded(message(scene, call_id="c", branch="z9hG4bKc"))
 
 
+async def test_the_room_kept_for_a_call_is_given_back_when_its_worker_refuses_it(build: Callable[..., Any]) -> None:
+    refused: list[str] = []
+    scene = await build(refused=refused.append)
+    for call, status in (("a", 488), ("b", 200), ("c", 180)):
+        forwarded = await scene.forwarded(message(scene, call_id=call, branch=f"z9hG4bK{call}"))
+        scene.send(respond(forwarded, status, to_tag="w"), scene.workers[0])
+        await scene.caller.message()
+    assert refused == ["a"]
+
+
 async def test_the_map_expires(scene: Scene) -> None:
     for at in range(3):
         forwarded = await scene.forwarded(message(scene, call_id=f"c{at}", branch=f"z9hG4bK{at}"))
@@ -291,7 +301,7 @@ async def test_a_lost_worker_is_replaced_for_callers_still_trying(scene: Scene) 
 
 async def test_a_chooser_that_fails_costs_one_message_and_its_text_is_not_logged(build: Callable[..., Any]) -> None:
     scene = await build()
-    before, scene.front._choose_worker = scene.front._choose_worker, lambda: {}["+4512345678"]
+    before, scene.front._choose_worker = scene.front._choose_worker, lambda call_id: {}["+4512345678"]
     with structlog.testing.capture_logs() as logs:
         scene.send(message(scene))
         await scene.caller.nothing()
