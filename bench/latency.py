@@ -53,8 +53,8 @@ async def one_call(at: Desk, agents: dict[str, asyncio.Future[Call]], rng: rando
     number = f"+49{at.prefix}{at.placed:04}"
     call = await at.caller.call(f"sip:line@{at.gateway.front.address}", from_number=number, audio_during_digit=True)
     call.audio_source = numbered.source
-    session = await support.session_of(at.gateway, number)
     await call.answered(10)
+    session = await support.session_of(at.gateway, number)
     await asyncio.sleep(rng.uniform(0.4, 0.7))
     press = await call.send_digit("1", 80)
     await reach(session, lambda: session.call.phase is Phase.TALKING)
@@ -134,7 +134,8 @@ async def run(folder: Path, quick: bool) -> dict[str, Any]:
                 try:
                     await one_call(at, agents, random.Random(rng.random()), seen)
                 except (TimeoutError, CallFailed, numbered.Foreign, StopIteration) as error:
-                    seen.failed.append(type(error).__name__)
+                    code = error.code if isinstance(error, CallFailed) else ""
+                    seen.failed.append(f"{type(error).__name__} {code}".rstrip())
 
         await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
         answering.cancel()

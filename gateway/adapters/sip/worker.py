@@ -217,7 +217,7 @@ class Worker:
         elif isinstance(message, Shutdown):
             self._to_stack(self._shut_down)
         elif isinstance(message, MediaCommand):
-            self._to_stack(lambda: self._carry_out(message))
+            self._to_stack(lambda: self._obey(message))
 
     def _pong(self, number: int) -> None:
         if time.monotonic_ns() - self._stack.clock.last_ns < CLOCK_STALLED_S * 1e9:
@@ -513,6 +513,14 @@ class Worker:
             self._tell(DigitEnded(at_ns, leg.id, digit, held_ms))
 
     # --- commands -----------------------------------------------------------------------------------------
+
+    def _obey(self, command: MediaCommand) -> None:
+        """Carry a command out; one that fails says which it was and what the library said (never its text)."""
+        try:
+            self._carry_out(command)
+        except pj.Error as error:
+            status = int(error.status)
+            _log.error("the SIP library refused a command", command=type(command).__name__, status=status)
 
     def _carry_out(self, command: MediaCommand) -> None:
         if isinstance(command, Dial):
