@@ -34,7 +34,7 @@ SHUTTING_NS = 60_000_000
 """What comes out of the jitter buffer so shortly before a gate shuts, or later, may be missing."""
 HOLD_NS = 1_500_000_000
 """Around a re-INVITE of a leg, its stream is set up anew."""
-MOST_REFUSALS = 60
+MOST_REFUSALS = 600
 """How often a caller calls again who was turned away: a second apart."""
 
 
