@@ -12,6 +12,7 @@ MAX_NUMBER: Final = 64
 MAX_VALUE: Final = 1024
 MAX_PASSED_ON: Final = 4096
 
+_NOT_TEXT = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+\Z")
 _NAME_ADDR = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^<"]*?))\s*<\s*([^>]*)>')
@@ -41,8 +42,11 @@ def refuse_control(value: str, limit: int) -> str:
 
 
 def header_fields(message: str) -> list[tuple[str, str]]:
-    """All header fields of a message as (lower-case long name, value), folded lines joined."""
-    head = message.replace("\r\n", "\n").split("\n\n", 1)[0]
+    """All header fields of a message as (lower-case long name, value), folded lines joined.
+
+    Bytes that are not UTF-8 (an old phone's display name) become U+FFFD: what is kept as evidence must be text.
+    """
+    head = _NOT_TEXT.sub("\ufffd", message).replace("\r\n", "\n").split("\n\n", 1)[0]
     fields: list[tuple[str, str]] = []
     for line in head.split("\n")[1:]:
         if line[:1] in (" ", "\t") and fields:

@@ -103,3 +103,17 @@ def test_the_source_behind_the_front_is_the_second_via() -> None:
     assert via_source([("via", "SIP/2.0/UDP h")], "192.0.2.9:5062") == "192.0.2.9:5062"
     assert via_source([("via", "a, SIP/2.0/UDP h:7")], "x:1") == "h:7"
     assert via_source([("via", "a"), ("via", "")], "x:1")
+
+
+def test_a_display_name_in_an_old_character_set_is_still_text() -> None:
+    message = b'INVITE sip:a@b SIP/2.0\r\nFrom: "J\xf6rg \xc3\xb6" <sip:+4930@b>;tag=1\r\n\r\n'.decode(
+        errors="surrogateescape"
+    )
+    ((_, value),) = header_fields(message)
+    assert value == '"J\ufffdrg ö" <sip:+4930@b>;tag=1'
+    assert party(value).name == "J\ufffdrg ö"
+    value.encode()
+
+
+def test_what_is_no_text_at_all_gives_text() -> None:
+    assert header_fields("INVITE x\r\nSubject: \ud800\r\n\r\n") == [("subject", "\ufffd")]
