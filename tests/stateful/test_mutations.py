@@ -33,6 +33,10 @@ EQUIVALENT: dict[str, str] = {
     "call.py: _act tests self._why or 'policy' without 'policy'": "the conversation's beginning is the first reason",
     "call.py: _finish tests self.recorder.stage in LIVE or self.recorder.stage is Stage.CLOSING "
     "without self.recorder.stage in LIVE": "a call that ends has closed its recorder before it looks",
+    "call.py: _recorder_is_closed tests self.recorder.stage is Stage.FAILED and self.rules.fail_mode is "
+    "FailMode.REFUSE_CALL without self.recorder.stage is Stage.FAILED": (
+        "where refusal ends the call, a recorder that did not fail is closed by the call's end only"
+    ),
 }
 """Mutants that change nothing anybody could see, each with the reason."""
 
