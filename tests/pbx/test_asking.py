@@ -1,0 +1,149 @@
+"""What becomes of a call that the gateway was asked about, by its verdict. Real Asterisk, the dialplan as shipped."""
+
+import pytest
+
+from tests.pbx.scene import AGENT, CALL_ID, GATEWAY, PERSON, RINGING, Stopwatch, header, heard, hears, level, scene, speaking
+
+pytestmark = pytest.mark.slow
+
+
+async def test_a_granted_call_is_recorded_on_the_callers_channel() -> None:
+    async with scene() as s:
+        caller = await s.call()
+        leg = await s.gateway_answers()
+        await caller.until(lambda: hears(caller, GATEWAY) and hears(leg, PERSON), 20)
+        assert s.switch.recordings() == []
+        assert header(leg, "X-Consent-Called") == "100"
+        channel = await s.decide(leg, "granted")
+        watch = Stopwatch()
+        await leg.hang_up()
+        agent = await s.agent.incoming(30)
+        watch.note("verdict to the agent's INVITE")
+        assert header(agent, "X-Consent-Verdict") == "granted"
+        assert header(agent, "X-Consent-Call-ID") == CALL_ID
+        await speaking(agent, AGENT).accept()
+        await s.connected(caller, agent)
+        started = await s.observer.event("MixMonitorStart")
+        assert started["Uniqueid"] == channel
+        assert await s.recorders(channel) == 1
+        recorder = await s.observer.variable(channel, "CONSENT_MIXMONITOR_ID")
+        name = await s.observer.variable(channel, f"MIXMONITOR({recorder},filename)")
+        await caller.until(lambda: [str(path) for path in s.switch.recordings()] == [name], 20)
+        assert s.switch.recordings()[0].name.startswith(f"{CALL_ID}-")
+        await caller.hang_up()
+        await agent.ended(10)
+        await s.all_over()
+        kept = heard(s.switch.recordings()[0])
+        assert level(PERSON) + level(AGENT) in kept
+        assert not kept & {level(GATEWAY), level(GATEWAY) + level(PERSON)}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "call_id"),
+    [
+        ("refused", CALL_ID),
+        ("unanswered", CALL_ID),
+        ("unclear", CALL_ID),
+        ("withdrawn", CALL_ID),
+        ("unknown", CALL_ID),
+        ("", CALL_ID),
+        ("GRANTED", CALL_ID),
+        ("granted", ""),
+        ("granted", "../../../tmp/x"),
+    ],
+)
+async def test_without_a_granted_verdict_the_agent_is_connected_and_nothing_is_recorded(
+    verdict: str, call_id: str
+) -> None:
+    async with scene() as s:
+        caller = await s.call()
+        leg = await s.gateway_answers()
+        channel = await s.decide(leg, verdict, call_id)
+        await leg.hang_up()
+        agent = await s.agent_answers()
+        await s.connected(caller, agent)
+        assert await s.recorders(channel) == 0
+        await agent.hang_up()
+        await caller.ended(10)
+        await s.nothing_recorded()
+
+
+async def test_a_gateway_that_says_nothing_leaves_the_verdict_unknown() -> None:
+    async with scene() as s:
+        caller = await s.call()
+        leg = await s.gateway_answers()
+        await leg.hang_up()
+        agent = await s.agent.incoming(30)
+        assert header(agent, "X-Consent-Verdict") == "unknown"
+        assert header(agent, "X-Consent-Call-ID") is None
+        await speaking(agent, AGENT).accept()
+        await s.connected(caller, agent)
+        await caller.hang_up()
+        await s.nothing_recorded()
+
+
+async def test_ringing_and_early_media_are_never_recorded() -> None:
+    async with scene() as s:
+        caller = await s.call()
+        leg = await s.gateway_answers()
+        await s.decide(leg, "granted")
+        await leg.hang_up()
+        agent = speaking(await s.agent.incoming(30), RINGING)
+        await agent.early_media()
+        await caller.until(lambda: hears(caller, RINGING), 20)
+        await s.observer.event("MixMonitorStart")
+        speaking(agent, AGENT)
+        await caller.until(lambda: hears(caller, AGENT) and not hears(caller, RINGING), 20)
+        await agent.accept()
+        await s.connected(caller, agent)
+        await caller.hang_up()
+        await s.all_over()
+        kept = heard(s.switch.recordings()[0])
+        assert level(PERSON) + level(AGENT) in kept
+        assert not kept & {level(RINGING), level(RINGING) + level(PERSON)}
+
+
+async def test_a_second_question_in_the_same_call_stops_the_recorder_and_names_the_call() -> None:
+    async with scene() as s:
+        caller = await s.call()
+        leg = await s.gateway_answers()
+        assert header(leg, "X-Consent-Call-ID") is None
+        channel = await s.decide(leg, "granted")
+        await leg.hang_up()
+        agent = await s.agent_answers()
+        await s.connected(caller, agent)
+        assert await s.recorders(channel) == 1
+        await s.ami.action("Redirect", Channel=channel, Context="consent-example-inbound", Exten="100", Priority="1")
+        leg = await s.gateway_answers()
+        assert header(leg, "X-Consent-Channel") == channel
+        assert header(leg, "X-Consent-Call-ID") == CALL_ID
+        assert await s.recorders(channel) == 0
+        await s.decide(leg, "granted")
+        await leg.hang_up()
+        agent = await s.agent_answers()
+        await s.connected(caller, agent)
+        await caller.hang_up()
+        await s.all_over()
+        first, second = s.switch.recordings()
+        assert level(PERSON) + level(AGENT) in heard(first)
+        assert not heard(first) & {level(GATEWAY), level(GATEWAY) + level(PERSON)}
+        assert level(PERSON) + level(AGENT) in heard(second)
+
+
+async def test_keys_of_both_sides_reach_the_gateway_in_the_call() -> None:
+    async with scene() as s:
+        caller = await s.call()
+        leg = await s.gateway_answers()
+        channel = await s.decide(leg, "refused")
+        await leg.hang_up()
+        agent = await s.agent_answers()
+        await s.connected(caller, agent)
+        await caller.send_digit("5")
+        key = await s.observer.event("DTMFEnd", Digit="5", Direction="Received")
+        assert key["Uniqueid"] == channel
+        await agent.send_digit("7")
+        key = await s.observer.event("DTMFEnd", Digit="7", Direction="Received")
+        assert key["Uniqueid"] != channel
+        assert key["Linkedid"] == channel
+        await caller.hang_up()
+        await s.nothing_recorded()

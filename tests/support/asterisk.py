@@ -1,0 +1,243 @@
+"""A real Asterisk for tests: the one of `make asterisk`, with our dialplan as shipped, loopback and free ports.
+
+It runs with its own loader and libraries and needs neither chroot nor root: every path in it is a path of this machine.
+"""
+
+import asyncio
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.serving import free_port
+
+PROJECT = Path(__file__).parents[2]
+ROOT = PROJECT / ".cache" / "asterisk" / "root"
+FRAGMENTS = PROJECT / "dialplan" / "asterisk"
+BOOT_TIMEOUT_S = 60
+
+MODULES = """
+res_sorcery_config res_sorcery_memory res_sorcery_astdb res_timing_timerfd res_pjproject res_rtp_asterisk
+res_pjsip res_pjsip_session res_pjsip_pubsub res_pjsip_sdp_rtp res_pjsip_caller_id res_pjsip_header_funcs res_pjsip_rfc3326
+res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous res_pjsip_dtmf_info res_pjsip_dlg_options
+chan_pjsip bridge_simple bridge_native_rtp bridge_softmix bridge_builtin_features
+codec_ulaw codec_alaw codec_a_mu codec_gsm format_wav format_pcm format_gsm
+app_dial app_stack app_mixmonitor app_verbose app_userevent app_playback app_exec app_system
+func_channel func_callerid func_strings func_logic func_devstate pbx_config
+""".split()
+
+
+class AsteriskMissing(AssertionError):
+    """There is no Asterisk to test with."""
+
+
+@dataclass
+class Asterisk:
+    """A running Asterisk. Made by `running`."""
+
+    folder: Path
+    sip_port: int
+    ami_port: int
+    secrets: dict[str, str]
+    """AMI user -> secret; the shipped `consent-gateway` and the opt-in `consent-gateway-recorder`."""
+    command: tuple[str, ...]
+    process: asyncio.subprocess.Process | None = None
+    boot_s: float = 0.0
+
+    @property
+    def sip(self) -> str:
+        """A number of the example's inbound route."""
+        return f"sip:100@127.0.0.1:{self.sip_port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log" / "messages"
+
+    @property
+    def spool(self) -> Path:
+        return self.folder / "spool"
+
+    def recordings(self) -> list[Path]:
+        """Every file below the folder that recordings go to."""
+        return sorted(path for path in (self.spool / "monitor").rglob("*") if path.is_file())
+
+    async def cli(self, command: str) -> str:
+        """Run a command of Asterisk's console and return what it prints."""
+        process = await asyncio.create_subprocess_exec(
+            *self.command, "-rx", command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+        return output.decode(errors="replace").strip()
+
+    async def cli_until(self, command: str, wanted: str, timeout_s: float = 20.0) -> str:
+        """Repeat a command until its output has *wanted* in it, and return the output."""
+        output = ""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while wanted not in (output := await self.cli(command)):
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"{command!r} never said {wanted!r}: {output}") from None
+        return output
+
+
+@asynccontextmanager
+async def running(*, gateway: str, agent: str, trunk: str) -> AsyncIterator[Asterisk]:
+    """Start an Asterisk whose gateway, agent and trunk are at these addresses (`host:port`), and stop it after.
+
+    A call from user `agent` takes the example's outbound route, any other call the inbound one. Raises
+    `AsteriskMissing` when `make asterisk` was not run.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="asterisk-"))  # short: the console's socket has room for 107 characters
+    switch = Asterisk(
+        folder,
+        free_port(socket.SOCK_DGRAM),
+        free_port(socket.SOCK_STREAM),
+        {name: secrets.token_hex(24) for name in ("consent-gateway", "consent-gateway-recorder")},
+        _command(folder),
+    )
+    _configure(switch, gateway, agent, trunk)
+    try:
+        await _start(switch)
+        yield switch
+    finally:
+        await _stop(switch)
+        shutil.rmtree(folder)
+
+
+def _command(folder: Path) -> tuple[str, ...]:
+    loaders = sorted((ROOT / "usr" / "lib").glob("*/ld-linux*.so.*"))
+    binary = ROOT / "usr" / "sbin" / "asterisk"
+    if not loaders or not binary.exists():
+        raise AsteriskMissing(f"there is no Asterisk in {ROOT}: run `make asterisk` once, as root")
+    loader = loaders[0]
+    return str(loader), "--library-path", str(loader.parent), str(binary), "-C", str(folder / "etc" / "asterisk.conf")
+
+
+def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
+    for name in ("etc", "log", "spool", "run", "lib"):
+        (switch.folder / name).mkdir()
+    modules = next((ROOT / "usr" / "lib").glob("*/asterisk/modules"))
+    for name, text in {
+        "asterisk": f"""
+            [directories]
+            astetcdir = {switch.folder}/etc
+            astmoddir = {modules}
+            astvarlibdir = {switch.folder}/lib
+            astdbdir = {switch.folder}/lib
+            astkeydir = {switch.folder}/lib
+            astdatadir = {ROOT}/usr/share/asterisk
+            astspooldir = {switch.folder}/spool
+            astrundir = {switch.folder}/run
+            astlogdir = {switch.folder}/log
+            [options]
+            live_dangerously = no
+            nocolor = yes
+            """,
+        "modules": "[modules]\nautoload = no\n" + "".join(f"load = {module}.so\n" for module in MODULES),
+        "logger": "[logfiles]\nmessages = notice,warning,error\n",
+        "http": "[general]\nenabled = no\n",
+        "cdr": "[general]\nenable = no\n",
+        "cel": "[general]\nenable = no\n",
+        "indications": "[general]\ncountry = us\n[us]\ndescription = any\nringcadence = 2000,4000\nring = 440+480/2000,0/4000\n",
+        "acl": "[loopback]\npermit = 127.0.0.1/255.255.255.255\n",
+        **dict.fromkeys(("ccss", "udptl", "pjproject"), "[general]"),
+        "rtp": "[general]\nrtpstart = 20000\nrtpend = 29999\n",
+        "manager": f"""
+            [general]
+            enabled = yes
+            bindaddr = 127.0.0.1
+            port = {switch.ami_port}
+            #include "{FRAGMENTS}/manager_consent.conf"
+            [consent-gateway](consent-gateway-user)
+            secret = {switch.secrets["consent-gateway"]}
+            [consent-gateway-recorder]
+            secret = {switch.secrets["consent-gateway-recorder"]}
+            read = call
+            write = system
+            """,
+        "pjsip": f"""
+            [transport]
+            type = transport
+            protocol = udp
+            bind = 127.0.0.1:{switch.sip_port}
+            #include "{FRAGMENTS}/pjsip_consent.conf"
+            [consent-gateway](consent-gateway-aor)
+            contact = sip:consent@{gateway}
+            [phone](!)
+            type = endpoint
+            transport = transport
+            disallow = all
+            allow = ulaw
+            direct_media = no
+            [anonymous](phone)
+            context = consent-example-inbound
+            [agent](phone)
+            context = consent-example-outbound
+            aors = agent
+            [agent]
+            type = aor
+            contact = sip:agent@{agent}
+            [trunk](phone)
+            aors = trunk
+            [trunk]
+            type = aor
+            contact = sip:trunk@{trunk}
+            """,
+        "extensions": f"""
+            #include "{FRAGMENTS}/extensions_consent.conf"
+            #include "{FRAGMENTS}/extensions_consent_example.conf"
+            #include "{FRAGMENTS}/hints_consent.conf"
+            """,
+        "features": f"""
+            [applicationmap]
+            of-the-site = *55,self,NoOp
+            #include "{FRAGMENTS}/features_consent.conf"
+            """,
+    }.items():
+        lines = (line.strip() for line in text.strip().splitlines())
+        (switch.folder / "etc" / f"{name}.conf").write_text("\n".join(lines) + "\n")
+
+
+async def _start(switch: Asterisk) -> None:
+    begun = time.monotonic()
+    output = (switch.folder / "log" / "output").open("wb")
+    # setpriv: whoever kills the tests does not leave an Asterisk behind.
+    switch.process = await asyncio.create_subprocess_exec(
+        *("setpriv", "--pdeathsig", "KILL", "--", *switch.command, "-f"), stdout=output, stderr=output
+    )
+    output.close()
+    try:
+        async with asyncio.timeout(BOOT_TIMEOUT_S):
+            while "fully booted" not in (await switch.cli("core waitfullybooted")).lower():
+                if switch.process.returncode is not None:
+                    raise AssertionError(f"Asterisk ended while starting: {_last_words(switch)}")
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"Asterisk did not boot in {BOOT_TIMEOUT_S} s: {_last_words(switch)}") from None
+    switch.boot_s = time.monotonic() - begun
+    if " ERROR[" in switch.log.read_text():
+        raise AssertionError(f"Asterisk complained while starting: {_last_words(switch)}")
+
+
+def _last_words(switch: Asterisk) -> str:
+    texts = [path.read_text(errors="replace") for path in (switch.folder / "log" / "output", switch.log) if path.exists()]
+    return "\n".join(texts)[-3000:]
+
+
+async def _stop(switch: Asterisk) -> None:
+    process = switch.process
+    if process is None or process.returncode is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), 10)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
