@@ -91,15 +91,19 @@ class Scene:
         return leg
 
     async def connected(self, person: Call, agent: Call) -> None:
-        """Wait until both hear each other."""
+        """Wait until both hear each other, and have gone on doing so for a second."""
         await person.until(lambda: hears(person, AGENT) and hears(agent, PERSON), 20)
+        enough = len(person.received) + 50, len(agent.received) + 50
+        await person.until(lambda: len(person.received) > enough[0] and len(agent.received) > enough[1], 20)
+        assert hears(person, AGENT)
+        assert hears(agent, PERSON)
 
     async def recorders(self, channel: str) -> int:
         """How many MixMonitors run on a channel, as Asterisk's own console lists them."""
         name = await self.observer.variable(channel, "CHANNEL(name)")
         listed = (await self.switch.cli(f"mixmonitor list {name}")).splitlines()
         assert listed and listed[0].startswith("MixMonitor ID"), listed
-        return len(listed) - 1
+        return sum(line.startswith("0x") for line in listed)
 
     async def all_over(self) -> None:
         """Wait until no channel is left: then every file is final."""
