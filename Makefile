@@ -1,6 +1,6 @@
 # The two commands of a fresh machine are `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help env check format test demo serve bench prompts docs
+.PHONY: help env asterisk check format test demo serve bench prompts docs
 RUN := .venv/bin
 ARGS ?=
 
@@ -9,6 +9,9 @@ help:  ## list the targets
 
 env:  ## build .venv only
 	@bash .ci/env
+
+asterisk: env  ## install a real Asterisk 22 below .cache, once, as root (make test does it too)
+	@bash .ci/asterisk
 
 check: env  ## format, lint, types, import contracts, unit tests: under two minutes
 	$(RUN)/ruff format --check gateway tests bench ivr_prompts
@@ -23,9 +26,11 @@ format: env  ## rewrite the code as the formatter wants it
 
 test: env  ## every check and every test
 	@bash .ci/env sip-tester
+	@bash .ci/asterisk
 	$(MAKE) check
 	$(RUN)/python -m pytest -m slow tests/unit tests/contract tests/stateful tests/vectors
 	$(RUN)/python -m pytest tests/e2e
+	$(RUN)/python -m pytest tests/pbx
 
 demo: env  ## one complete real call; ARGS="--answer dtmf-no" and others
 	@$(RUN)/consent-gateway demo $(ARGS)

@@ -2,7 +2,20 @@
 
 import pytest
 
-from tests.pbx.scene import AGENT, CALL_ID, GATEWAY, PERSON, RINGING, Stopwatch, header, heard, hears, level, scene, speaking
+from tests.pbx.scene import (
+    AGENT,
+    CALL_ID,
+    GATEWAY,
+    PERSON,
+    RINGING,
+    Stopwatch,
+    header,
+    heard,
+    hears,
+    level,
+    scene,
+    speaking,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -15,6 +28,7 @@ async def test_a_granted_call_is_recorded_on_the_callers_channel() -> None:
         assert s.switch.recordings() == []
         assert header(leg, "X-Consent-Called") == "100"
         channel = await s.decide(leg, "granted")
+        assert header(leg, "X-Consent-Linkedid") == channel
         watch = Stopwatch()
         await leg.hang_up()
         agent = await s.agent.incoming(30)

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.adapters.softphone import Call
-from tests.pbx.scene import AGENT, GATEWAY, PERSON, Scene, Stopwatch, heard, hears, level, scene, speaking
+from tests.pbx.scene import AGENT, GATEWAY, PERSON, Scene, Stopwatch, header, heard, hears, level, scene, speaking
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +24,8 @@ async def test_a_person_who_agrees_is_recorded() -> None:
         assert not agent.is_answered
         channel = await s.decide(leg, "granted")
         assert (await s.observer.variable(channel, "CHANNEL(name)")).startswith("PJSIP/trunk-")
+        assert header(leg, "X-Consent-Linkedid") == await s.observer.variable(channel, "CHANNEL(linkedid)") != channel
+        assert header(leg, "X-Consent-Called") == "4915550100"
         await leg.hang_up()
         await agent.answered(20)
         await s.connected(person, agent)

@@ -34,7 +34,8 @@ class Ami:
     async def ask(self, name: str, **headers: str) -> Packet:
         """Send an action and return the answer, whatever it is."""
         action_id = str(next(self._ids))
-        answer = self._answers[action_id] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
+        self._answers[action_id] = answer
         rows = {"Action": name, "ActionID": action_id, **headers}
         self._writer.write("".join(f"{key}: {value}\r\n" for key, value in rows.items()).encode() + b"\r\n")
         await self._writer.drain()

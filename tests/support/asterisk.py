@@ -24,13 +24,14 @@ BOOT_TIMEOUT_S = 60
 
 MODULES = """
 res_sorcery_config res_sorcery_memory res_sorcery_astdb res_timing_timerfd res_pjproject res_rtp_asterisk
-res_pjsip res_pjsip_session res_pjsip_pubsub res_pjsip_sdp_rtp res_pjsip_caller_id res_pjsip_header_funcs res_pjsip_rfc3326
-res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous res_pjsip_dtmf_info res_pjsip_dlg_options
+res_pjsip res_pjsip_session res_pjsip_pubsub res_pjsip_sdp_rtp res_pjsip_caller_id res_pjsip_header_funcs
+res_pjsip_rfc3326 res_pjsip_dtmf_info res_pjsip_dlg_options
+res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous
 chan_pjsip bridge_simple bridge_native_rtp bridge_softmix bridge_builtin_features
 codec_ulaw codec_alaw codec_a_mu codec_gsm format_wav format_pcm format_gsm
 app_dial app_stack app_mixmonitor app_verbose app_userevent app_playback app_exec app_system
 func_channel func_callerid func_strings func_logic func_devstate pbx_config
-""".split()
+"""
 
 
 class AsteriskMissing(AssertionError):
@@ -80,7 +81,7 @@ class Asterisk:
         output = ""
         try:
             async with asyncio.timeout(timeout_s):
-                while wanted not in (output := await self.cli(command)):
+                while wanted not in (output := await self.cli(command)):  # noqa: ASYNC110 (Asterisk calls nobody back)
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise AssertionError(f"{command!r} never said {wanted!r}: {output}") from None
@@ -140,12 +141,12 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
             live_dangerously = no
             nocolor = yes
             """,
-        "modules": "[modules]\nautoload = no\n" + "".join(f"load = {module}.so\n" for module in MODULES),
+        "modules": "[modules]\nautoload = no\n" + "".join(f"load = {module}.so\n" for module in MODULES.split()),
         "logger": "[logfiles]\nmessages = notice,warning,error\n",
         "http": "[general]\nenabled = no\n",
         "cdr": "[general]\nenable = no\n",
         "cel": "[general]\nenable = no\n",
-        "indications": "[general]\ncountry = us\n[us]\ndescription = any\nringcadence = 2000,4000\nring = 440+480/2000,0/4000\n",
+        "indications": "[general]\ncountry = us\n[us]\ndescription = any\nringcadence = 2000,4000\nring = 440\n",
         "acl": "[loopback]\npermit = 127.0.0.1/255.255.255.255\n",
         **dict.fromkeys(("ccss", "udptl", "pjproject"), "[general]"),
         "rtp": "[general]\nrtpstart = 20000\nrtpend = 29999\n",
@@ -157,10 +158,7 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
             #include "{FRAGMENTS}/manager_consent.conf"
             [consent-gateway](consent-gateway-user)
             secret = {switch.secrets["consent-gateway"]}
-            [consent-gateway-recorder]
-            secret = {switch.secrets["consent-gateway-recorder"]}
-            read = call
-            write = system
+            {_opt_in_user(switch.secrets["consent-gateway-recorder"])}
             """,
         "pjsip": f"""
             [transport]
@@ -170,6 +168,8 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
             #include "{FRAGMENTS}/pjsip_consent.conf"
             [consent-gateway](consent-gateway-aor)
             contact = sip:consent@{gateway}
+            [consent-gateway](+type=endpoint)
+            transport = transport
             [phone](!)
             type = endpoint
             transport = transport
@@ -205,6 +205,14 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
         (switch.folder / "etc" / f"{name}.conf").write_text("\n".join(lines) + "\n")
 
 
+def _opt_in_user(secret: str) -> str:
+    """The second AMI user that the fragment ships commented out, taken in by removing the semicolons."""
+    shipped = (FRAGMENTS / "manager_consent.conf").read_text().splitlines()
+    lines = [line[1:] for line in shipped if line[:1] == ";" and line[1:2] not in ("", " ")]
+    assert lines[0] == "[consent-gateway-recorder]", lines
+    return "\n".join(f"secret = {secret}" if line.startswith("secret") else line for line in lines)
+
+
 async def _start(switch: Asterisk) -> None:
     begun = time.monotonic()
     output = (switch.folder / "log" / "output").open("wb")
@@ -227,7 +235,9 @@ async def _start(switch: Asterisk) -> None:
 
 
 def _last_words(switch: Asterisk) -> str:
-    texts = [path.read_text(errors="replace") for path in (switch.folder / "log" / "output", switch.log) if path.exists()]
+    texts = [
+        path.read_text(errors="replace") for path in (switch.folder / "log" / "output", switch.log) if path.exists()
+    ]
     return "\n".join(texts)[-3000:]
 
 
