@@ -25,7 +25,7 @@ async def test_a_person_who_agrees_is_recorded() -> None:
         channel = await s.decide(leg, "granted")
         assert (await s.observer.variable(channel, "CHANNEL(name)")).startswith("PJSIP/trunk-")
         assert header(leg, "X-Consent-Linkedid") == await s.observer.variable(channel, "CHANNEL(linkedid)") != channel
-        assert header(leg, "X-Consent-Called") == "4915550100"
+        assert (leg.from_number, header(leg, "X-Consent-Called")) == ("4915550100", None)
         await leg.hang_up()
         await agent.answered(20)
         await s.connected(person, agent)
@@ -91,3 +91,19 @@ async def test_the_person_hangs_up_while_being_asked() -> None:
         assert await agent.ended(10) >= 400
         assert not agent.is_answered
         await s.nothing_recorded()
+
+
+async def test_the_agent_hangs_up_while_the_person_is_asked() -> None:
+    async with scene() as s:
+        agent, person = await call_and_answer(s)
+        leg = await s.gateway_answers()
+        linked = header(leg, "X-Consent-Linkedid")
+        await person.until(lambda: hears(person, GATEWAY), 20)
+        await agent.hang_up()
+        await s.observer.event("HangupRequest", Uniqueid=str(linked))
+        await s.decide(leg, "granted")
+        await leg.hang_up()
+        await person.ended(10)
+        await s.all_over()
+        assert all(heard(path) == set() for path in s.switch.recordings())
+        assert s.outside.calls == []
