@@ -30,7 +30,7 @@ res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous
 chan_pjsip bridge_simple bridge_native_rtp bridge_softmix bridge_builtin_features
 codec_ulaw codec_alaw codec_a_mu codec_gsm format_wav format_pcm format_gsm
 app_dial app_stack app_mixmonitor app_verbose app_userevent app_playback app_exec app_system
-func_channel func_callerid func_strings func_logic func_devstate pbx_config
+func_channel func_callerid func_strings func_logic func_devstate func_env func_shell pbx_config
 """
 
 
@@ -95,16 +95,17 @@ async def running(*, gateway: str, agent: str, trunk: str) -> AsyncIterator[Aste
     A call from user `agent` takes the example's outbound route, any other call the inbound one. Raises
     `AsteriskMissing` when `make asterisk` was not run.
     """
+    loader, binary = _installed()
     folder = Path(tempfile.mkdtemp(prefix="asterisk-"))  # short: the console's socket has room for 107 characters
     switch = Asterisk(
         folder,
         free_port(socket.SOCK_DGRAM),
         free_port(socket.SOCK_STREAM),
         {name: secrets.token_hex(24) for name in ("consent-gateway", "consent-gateway-recorder")},
-        _command(folder),
+        (str(loader), "--library-path", str(loader.parent), str(binary), "-C", str(folder / "etc" / "asterisk.conf")),
     )
-    _configure(switch, gateway, agent, trunk)
     try:
+        _configure(switch, gateway, agent, trunk)
         await _start(switch)
         yield switch
     finally:
@@ -112,13 +113,13 @@ async def running(*, gateway: str, agent: str, trunk: str) -> AsyncIterator[Aste
         shutil.rmtree(folder)
 
 
-def _command(folder: Path) -> tuple[str, ...]:
+def _installed() -> tuple[Path, Path]:
+    """The loader and the program of `make asterisk`."""
     loaders = sorted((ROOT / "usr" / "lib").glob("*/ld-linux*.so.*"))
     binary = ROOT / "usr" / "sbin" / "asterisk"
     if not loaders or not binary.exists():
         raise AsteriskMissing(f"there is no Asterisk in {ROOT}: run `make asterisk` once, as root")
-    loader = loaders[0]
-    return str(loader), "--library-path", str(loader.parent), str(binary), "-C", str(folder / "etc" / "asterisk.conf")
+    return loaders[0], binary
 
 
 def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
