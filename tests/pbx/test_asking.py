@@ -144,6 +144,26 @@ async def test_a_second_question_in_the_same_call_stops_the_recorder_and_names_t
         assert level(PERSON) + level(AGENT) in heard(second)
 
 
+async def test_a_grant_does_not_outlive_a_second_question_that_nobody_answers() -> None:
+    async with scene() as s:
+        caller = await s.call()
+        leg = await s.gateway_answers()
+        channel = await s.decide(leg, "granted")
+        await leg.hang_up()
+        agent = await s.agent_answers()
+        await s.connected(caller, agent)
+        await s.ami.action("Redirect", Channel=channel, Context="consent-example-inbound", Exten="100", Priority="1")
+        await s.gateway_dies(await s.gateway_answers())
+        agent = await s.agent.incoming(30)
+        assert header(agent, "X-Consent-Verdict") == "unknown"
+        await speaking(agent, AGENT).accept()
+        await s.connected(caller, agent)
+        assert await s.recorders(channel) == 0
+        await caller.hang_up()
+        await s.all_over()
+        assert len(s.switch.recordings()) == 1
+
+
 async def test_keys_of_both_sides_reach_the_gateway_in_the_call() -> None:
     async with scene() as s:
         caller = await s.call()
@@ -159,5 +179,31 @@ async def test_keys_of_both_sides_reach_the_gateway_in_the_call() -> None:
         key = await s.observer.event("DTMFEnd", Digit="7", Direction="Received")
         assert key["Uniqueid"] != channel
         assert key["Linkedid"] == channel
+        await caller.hang_up()
+        await s.nothing_recorded()
+
+
+async def test_what_the_caller_dials_does_not_become_options_of_dial() -> None:
+    async with scene() as s:
+        # Brackets and carets are what the options of Dial are made of.
+        dialled = "100)G(consent-lamp-off%5Es%5E1"
+        caller = speaking(await s.outside.call(f"sip:{dialled}@127.0.0.1:{s.switch.sip_port}"), PERSON)
+        leg = await s.gateway_answers()
+        assert header(leg, "X-Consent-Called") == "100Gconsentlampoffs1"
+        await caller.until(lambda: hears(caller, GATEWAY), 20)
+        await s.decide(leg, "refused")
+        await leg.hang_up()
+        agent = await s.agent_answers()
+        await s.connected(caller, agent)
+        await caller.hang_up()
+        await s.nothing_recorded()
+
+
+async def test_nobody_becomes_the_gateway_by_saying_so() -> None:
+    async with scene() as s:
+        caller = await s.outside.call(s.switch.sip, from_number="consent-gateway")
+        leg = await s.gateway_answers()
+        name = await s.observer.variable(str(header(leg, "X-Consent-Channel")), "CHANNEL(name)")
+        assert name.startswith("PJSIP/anonymous-")
         await caller.hang_up()
         await s.nothing_recorded()
