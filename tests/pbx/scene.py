@@ -18,6 +18,7 @@ from tests.support import asterisk
 from tests.support.ami import Ami, logged_in
 
 CALL_ID = "01K0W9G9V7R5D2Q4M8T3X6Y1ZB"
+POLICY = "de-sales_2@1.4"
 PERSON, AGENT, GATEWAY, RINGING = 0x21, 0x35, 0x48, 0x5C
 """The mu-law codes that the person outside, the agent, the gateway's prompt and the agent's early media consist of."""
 FIGURES: dict[str, list[float]] = {}
@@ -79,7 +80,7 @@ class Scene:
         """Set the gateway's variables on the channel it was asked about, and return that channel's Uniqueid."""
         channel = header(leg, "X-Consent-Channel")
         assert channel
-        values = {"CALL_ID": call_id, "BASIS": "consent", "POLICY": "test@1", "VERDICT": verdict}
+        values = {"CALL_ID": call_id, "BASIS": "consent", "POLICY": POLICY, "VERDICT": verdict}
         for name, value in values.items():
             await self.ami.set_variable(channel, f"CONSENT_{name}", value)
         return channel

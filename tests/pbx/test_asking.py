@@ -7,6 +7,7 @@ from tests.pbx.scene import (
     CALL_ID,
     GATEWAY,
     PERSON,
+    POLICY,
     RINGING,
     Stopwatch,
     header,
@@ -37,6 +38,8 @@ async def test_a_granted_call_is_recorded_on_the_callers_channel() -> None:
         assert header(agent, "X-Consent-Call-ID") == CALL_ID
         await speaking(agent, AGENT).accept()
         await s.connected(caller, agent)
+        assert await s.observer.variable(channel, "CONSENT_BASIS") == "consent"
+        assert await s.observer.variable(channel, "CONSENT_POLICY") == POLICY
         started = await s.observer.event("MixMonitorStart")
         assert started["Uniqueid"] == channel
         assert await s.recorders(channel) == 1
@@ -53,21 +56,22 @@ async def test_a_granted_call_is_recorded_on_the_callers_channel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "call_id"),
+    ("verdict", "call_id", "shown"),
     [
-        ("refused", CALL_ID),
-        ("unanswered", CALL_ID),
-        ("unclear", CALL_ID),
-        ("withdrawn", CALL_ID),
-        ("unknown", CALL_ID),
-        ("", CALL_ID),
-        ("GRANTED", CALL_ID),
-        ("granted", ""),
-        ("granted", "../../../tmp/x"),
+        ("refused", CALL_ID, "refused"),
+        ("unanswered", CALL_ID, "unanswered"),
+        ("unclear", CALL_ID, "unclear"),
+        ("withdrawn", CALL_ID, "withdrawn"),
+        ("not_required", CALL_ID, "not_required"),
+        ("unknown", CALL_ID, "unknown"),
+        ("", CALL_ID, "unknown"),
+        ("GRANTED", CALL_ID, "unknown"),
+        ("granted", "", "unknown"),
+        ("granted", "../../../tmp/x", "unknown"),
     ],
 )
 async def test_without_a_granted_verdict_the_agent_is_connected_and_nothing_is_recorded(
-    verdict: str, call_id: str
+    verdict: str, call_id: str, shown: str
 ) -> None:
     async with scene() as s:
         caller = await s.call()
@@ -75,6 +79,7 @@ async def test_without_a_granted_verdict_the_agent_is_connected_and_nothing_is_r
         channel = await s.decide(leg, verdict, call_id)
         await leg.hang_up()
         agent = await s.agent_answers()
+        assert header(agent, "X-Consent-Verdict") == shown
         await s.connected(caller, agent)
         assert await s.recorders(channel) == 0
         await agent.hang_up()

@@ -74,11 +74,13 @@ async def test_a_withdrawal_does_not_touch_the_recorder_of_somebody_else() -> No
     async with scene() as s:
         channel, caller, _ = await recorded_call(s)
         name = await s.observer.variable(channel, "CHANNEL(name)")
+        ours = await s.observer.variable(channel, "CONSENT_MIXMONITOR_ID")
         await s.switch.cli(f"mixmonitor start {name} of-the-site.wav")
         assert await s.recorders(channel) == 2
         await type_code(caller, "*90")
         await s.observer.event("UserEvent", UserEvent="ConsentWithdrawn")
         assert await s.recorders(channel) == 1
+        assert await s.observer.variable(channel, f"MIXMONITOR({ours},filename)") == ""
         await type_code(caller, "*90")
         await s.observer.event("DTMFEnd", Digit="0", Direction="Received")
         assert await s.recorders(channel) == 1
