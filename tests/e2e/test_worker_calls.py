@@ -1,6 +1,8 @@
 """Calls through real media workers: SIP and RTP on loopback, one scripted phone on each side."""
 
 import asyncio
+import os
+import signal
 import time
 import wave
 from collections.abc import AsyncIterator
@@ -11,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.adapters.softphone import CallFailed, Softphone
+from gateway.app.tasks import spawn
 from gateway.media import g711
 from gateway.ports.media import (
     Answer,
@@ -389,6 +392,39 @@ async def test_commands_for_legs_that_are_gone_are_dropped(rig: Rig, caller: Sof
         rig.pool.send(command)
     _, other = await rig.answered_call(caller)
     assert other != leg
+
+
+@pytest.mark.parametrize("others", range(4))
+async def test_a_call_that_comes_the_moment_another_ends_is_not_ended_with_it(caller: Softphone, others: int) -> None:
+    """The library gives the new call the slot of the old one, whose object is still to be destroyed.
+
+    The worker stands still meanwhile, so that it reads the BYE and two INVITEs at once; *others* moves the slot.
+    """
+    async with running_pool(1) as rig:
+        before, _ = await rig.answered_call(caller)
+        for n in range(others):
+            call, _ = await rig.answered_call(caller)
+            await call.hang_up()
+            await rig.event(LegEnded, lambda event, n=n: len(rig.have(LegEnded)) > n)  # type: ignore[misc]
+        (pid,) = rig.pool.worker_pids
+        place = rig.pool.choose_worker("next")
+        assert place is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            ending = spawn(before.hang_up(), name="the call before")
+            await asyncio.sleep(0.05)
+            calls = [await caller.call(f"sip:line@{place[0]}:{place[1]}") for _ in range(2)]
+            await asyncio.sleep(0.05)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for call in calls:
+            of = call.sip_call_id
+            arrived = await rig.event(Incoming, lambda event, of=of: event.sip_call_id == of)  # type: ignore[misc]
+            rig.pool.send(Answer(arrived.leg))
+        for call in calls:
+            await call.answered(10)
+            await call.hang_up()
+        await ending
 
 
 async def test_twenty_calls_a_second_come_and_go_without_a_crash(caller: Softphone, agent: Softphone) -> None:

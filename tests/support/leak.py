@@ -131,7 +131,11 @@ async def one_call(world: World, rng: random.Random, number: str) -> CallResult:
     held = Held()
     session: CallSession | None = None
     agent: Call | None = None
-    call = await _place(world, result)
+    try:
+        call = await _place(world, result)
+    except (TimeoutError, CallFailed) as error:
+        result.wrong.append(f"{number} ({plan}): not answered, {error or type(error).__name__}")
+        return result
     try:
         session = await support.session_of(world.gateway, number)
         await _answer(plan, rng, call)

@@ -52,6 +52,10 @@ WEDGED_AFTER_S: Final = 2.0
 READY_WITHIN_S: Final = 20.0
 STOP_WITHIN_S: Final = 5.0
 RESERVED_S: Final = 5.0
+CALLS_A_SECOND: Final = 10
+"""New calls a worker is given within a second. The wheel's socket table has 64 places, a call takes four of them and keeps
+them for half a second after its end; the library aborts the process when there is none left."""
+
 FULL_GAP_MS: Final = 25.0
 """A worker whose 99th percentile of the gap between conference ticks is over this gets no further call."""
 
@@ -82,6 +86,9 @@ class _Slot:
     reserved: dict[str, float] = field(default_factory=dict)
     """SIP Call-IDs of calls that were sent here and have not arrived, and how long each is waited for."""
 
+    begun: list[float] = field(default_factory=list)
+    """When the calls of the last second were sent here."""
+
     @property
     def pairs(self) -> int:
         """Calls it can carry: a caller's leg and an agent's leg each."""
@@ -90,6 +97,9 @@ class _Slot:
     def free(self, now: float) -> int:
         self.reserved = {call: until for call, until in self.reserved.items() if until > now}
         if self.callers and self.health is not None and self.health.gap_p99_ms > FULL_GAP_MS:
+            return 0
+        self.begun = [at for at in self.begun if at > now - 1.0]
+        if len(self.begun) >= max(CALLS_A_SECOND, 5 * self.pairs):
             return 0
         dialogs = self.ready.max_calls if self.ready else 0
         # The worker counts in the same way: an agent's leg that is still hanging up holds half a call's room.
@@ -165,6 +175,7 @@ class SipWorkerPool:
         room, _, best = max(free, default=(0, 0, None), key=lambda item: item[:2])
         if room < 1 or best is None or best.ready is None:
             return None
+        best.begun.append(now)
         best.reserved[sip_call_id[:MAX_CALL_ID]] = now + RESERVED_S
         return best.ready.host, best.ready.port
 
@@ -371,7 +382,7 @@ class SipWorkerPool:
             self._leg_slot.pop(leg, None)
         for recording in recordings:
             self._recording_slot.pop(recording, None)
-        for kept in (slot.legs, slot.callers, slot.recordings, slot.dialled, slot.reserved):
+        for kept in (slot.legs, slot.callers, slot.recordings, slot.dialled, slot.reserved, slot.begun):
             kept.clear()
         if slot.ready is not None:
             self._on_address_lost((slot.ready.host, slot.ready.port))

@@ -171,7 +171,9 @@ class Worker:
                 job()
             except Exception as error:
                 _log.error("a command failed", error=type(error).__name__)
-        self._buried.clear()
+        # The library's object keeps the number of its slot after the call has ended, and hangs up whoever has that slot
+        # when it is destroyed: so it is destroyed only while the slot is empty.
+        self._buried = [call for call in self._buried if call.isActive()]
 
     def _to_stack(self, job: Callable[[], None]) -> None:
         """Any thread: have *job* run by the thread that owns the SIP stack."""
@@ -334,12 +336,13 @@ class Worker:
         return any(source in network for network in self._sources)
 
     def _turn_away(self, leg: Leg, code: int, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        assert leg.call is not None
+        call = leg.call
+        assert call is not None
         if leg.id not in self._legs:
-            self.bury(leg.call)
+            self.bury(call)
         leg.ended_by = leg.ended_by or "local"
         with suppress(pj.Error):
-            leg.call.answer(call_op(code, headers=headers))
+            call.answer(call_op(code, headers=headers))
 
     def _hang_up(self, leg: Leg, code: int) -> None:
         """End a leg whatever its state; gone already: nothing."""
@@ -406,13 +409,14 @@ class Worker:
             self._connect_fallback(leg)
 
     def _end_leg(self, leg: Leg, code: int) -> None:
-        if leg.call is not None:
-            self.bury(leg.call)
+        call, leg.call = leg.call, None  # leg and call refer to each other: a collector must not find them later
+        if call is not None:
+            self.bury(call)
         if self._legs.pop(leg.id, None) is None:
             return
         self._cut(leg)
         leg.state = "ended"
-        leg.audio = leg.call = None
+        leg.audio = None
         if leg.port is not None:
             self._stack.return_port(leg.port)
             leg.port = None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.adapters.sip.pool import FULL_GAP_MS, _Slot
+from gateway.adapters.sip.pool import CALLS_A_SECOND, FULL_GAP_MS, _Slot
 from gateway.adapters.sip.protocol import Health, Ready
 
 NOW = 100.0
@@ -44,3 +44,10 @@ def test_an_overloaded_worker_gets_no_further_call_until_its_last_has_ended() ->
 
 def test_a_worker_that_is_not_ready_has_no_room() -> None:
     assert _Slot(0).free(NOW) == 0
+
+
+def test_a_worker_is_given_so_many_calls_a_second_and_no_more() -> None:
+    """Thirty within half a second aborted it: its library's socket table was full."""
+    busy = slot(begun=[NOW + n / 100 for n in range(CALLS_A_SECOND)])
+    assert busy.free(NOW + 0.5) == 0
+    assert busy.free(NOW + 1.001) == 2
