@@ -40,3 +40,7 @@ class SdpError(WireError):
 
 class RtpError(WireError):
     """Not an RTP packet, or not a telephone event."""
+
+
+class AmiError(WireError):
+    """Not a message of the Asterisk Manager Interface, or one that must never be sent to it."""

@@ -1,0 +1,1 @@
+"""Asterisk: the manager interface, spoken by our own client or by the `asterisk-ami` package."""

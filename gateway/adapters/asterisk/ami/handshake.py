@@ -1,0 +1,62 @@
+"""From the greeting to a server that is logged in to, fully booted, and known by what it permits."""
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from typing import Final
+
+from gateway.adapters.asterisk.ami.session import Session
+from gateway.adapters.asterisk.ami.settings import ManagerServer
+from gateway.ports.manager import ActionRefused, LoginRefused, ManagerResponse, Unreachable
+
+BOOT_POLL_S: Final = 1.0
+"""How often a server that is still booting is asked again."""
+
+
+async def log_in(session: Session, server: ManagerServer, deadline_s: float) -> None:
+    """Log in, and learn what the user may do. Raises `LoginRefused`, `OutcomeUnknown`."""
+    if server.auth == "plain":
+        if not session.private:
+            text = "not logged in: a plain login would show the secret on the way; set auth to md5, or use TLS"
+            raise LoginRefused(server.label, text)
+        proof = {"Secret": server.secret}
+    else:
+        challenge = await _login_step(session, "Challenge", {"AuthType": "MD5"}, deadline_s)
+        key = hashlib.md5(f"{challenge.get('Challenge')}{server.secret}".encode(), usedforsecurity=False).hexdigest()
+        proof = {"AuthType": "MD5", "Key": key}
+    await _login_step(session, "Login", {"Username": server.user, **proof}, deadline_s)
+    listed = await session.ask("ListCommands", deadline_s=deadline_s)
+    session.permitted = frozenset(key.lower() for key, _ in listed.fields)
+
+
+async def _login_step(session: Session, name: str, fields: dict[str, str], deadline_s: float) -> ManagerResponse:
+    try:
+        return await session.ask(name, fields, deadline_s=deadline_s, own=True)
+    except ActionRefused:
+        text = "the login was refused; check user, secret, permit and deny, and allowmultiplelogin in manager.conf"
+        raise LoginRefused(server=session.label, what=text) from None
+
+
+async def wait_booted(session: Session, deadline_s: float) -> None:
+    """Wait until the server has loaded everything. Raises `Unreachable`, `OutcomeUnknown`, `ActionRefused`.
+
+    Asterisk sends `FullyBooted` only to users with read class `system`. For the others `CoreStatus` says it: the
+    date of the start is that of the epoch until the start is over.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(deadline_s):
+            while not session.booted.is_set():
+                if "corestatus" in session.permitted:
+                    status = await session.ask("CoreStatus")
+                    if status.get("CoreStartupDate")[:4] > "1970":
+                        return
+                await _wait_for_news(session)
+            return
+    text = "it is not fully booted, or does not tell: the user needs read class system or write class reporting"
+    raise Unreachable(session.label, text)
+
+
+async def _wait_for_news(session: Session) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BOOT_POLL_S):
+            await session.booted.wait()
