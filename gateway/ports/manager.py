@@ -257,8 +257,8 @@ class SentAction:
     """An action that a fake was given to send."""
 
     name: str
-    fields: Mapping[str, str] = field(default=NO_FIELDS, repr=False)
-    variables: Mapping[str, str] = field(default=NO_FIELDS, repr=False)
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     generation: int = 0
 
 
@@ -305,7 +305,7 @@ class FakeManagerClient:
         self._become(ManagerState(generation=self.state.generation, problem=problem))
         for waiting in self._waiting:
             if not waiting.done():
-                waiting.set_exception(ConnectionLost(self.server, "the connection was cut before the answer"))
+                waiting.set_exception(ConnectionLost(self.server, "cut before the answer; do not repeat the action"))
 
     def report(self, name: str, *fields: tuple[str, str]) -> None:
         """Let an event come in."""
@@ -313,6 +313,13 @@ class FakeManagerClient:
         if self._on_event is not None:
             with suppress(Exception):
                 self._on_event(ManagerEvent(name, fields, self.state.generation))
+
+    async def until_sent(self, name: str, count: int = 1) -> list[SentAction]:
+        """Wait until the action was sent *count* times."""
+        while len(sent := [action for action in self.sent if action.name == name]) < count:
+            self._changed.clear()
+            await self._changed.wait()
+        return sent
 
     async def connected(self, deadline_s: float) -> ManagerState:
         with suppress(TimeoutError):
@@ -341,6 +348,7 @@ class FakeManagerClient:
             raise ActionForbidden(self.server, str(error)) from None
         self._require(generation)
         self.sent.append(SentAction(name, dict(fields), dict(variables), self.state.generation))
+        self._changed.set()
         answer = self.answers.get(name, ManagerResponse())
         if isinstance(answer, ManagerError):
             raise answer

@@ -8,14 +8,13 @@ reconnection are those of our client. What it would do to a gateway is put right
 - it sends what the socket takes and drops the rest: all is sent, by a thread of its own, so that nobody waits
 - closing the socket does not wake its thread: it is shut down first
 - it splits values at a single CR or LF, U+0085, U+2028 and the like, where a caller's name could put a field of his
-  choice: it is given the packet without them
-- of a repeated key it keeps one value: the fields are read from the packet again
+  choice, and of a repeated key it keeps one value: the fields are read from the packet again
+- it keeps every answer it waits for until the answer comes: its `send` is used, and the matching is ours
 - it sends the secret in clear: we answer the challenge. It has no TLS, so that is refused.
 """
 
 import asyncio
 import functools
-import re
 import socket
 import threading
 from collections.abc import Callable
@@ -33,8 +32,6 @@ MAX_UNSENT: Final = 1_000
 
 CONNECT_S: Final = 10.0
 """Longest time the thread that connects may stay behind; the client itself gives up sooner."""
-
-_SEPARATORS: Final = re.compile("\r(?!\n)|(?<!\r)\n|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 
 def library_client(
@@ -80,7 +77,7 @@ def _listening_client() -> type[Any]:
 
         def fire_recv_pack(self, pack: str) -> None:
             self.packet = pack
-            super().fire_recv_pack(_SEPARATORS.sub("\N{REPLACEMENT CHARACTER}", pack))
+            super().fire_recv_pack(pack)
 
         def peer(self) -> str:
             return str(self._socket.getpeername()[0])
@@ -158,7 +155,7 @@ class _LibraryTransport:
 
     def _write(self, action: object) -> None:
         try:
-            self._client.send_action(action)
+            self._client.send(action)
         except OSError:
             self._tell(self._lose, "the connection broke")
         self._tell(self._count_sent)
