@@ -91,6 +91,8 @@ class ScriptedManager:
         assert self._server is not None
         self._server.close()
         self.cut()
+        async with self._news:
+            await self._news.wait_for(lambda: not self._writers)
 
     def cut(self) -> None:
         """Break every connection at once."""
@@ -143,8 +145,10 @@ class ScriptedManager:
         except OSError:
             pass
         finally:
-            del self._writers[writer]
             writer.transport.abort()
+            async with self._news:
+                del self._writers[writer]
+                self._news.notify_all()
 
     async def _read(self, reader: asyncio.StreamReader) -> Heard | None:
         pairs: list[tuple[str, str]] = []
