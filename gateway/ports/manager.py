@@ -67,7 +67,8 @@ class ManagerResponse(_Lookup):
 
 @dataclass(frozen=True, slots=True)
 class MixMonitor:
-    """A MixMonitor that runs on a channel. *id* is what `MixMonitorMute` takes as `MixMonitorID`."""
+    """A MixMonitor that runs on a channel. *id* is what `MixMonitorMute` takes as `MixMonitorID`; *files* are the
+    paths it writes to, as Asterisk prints them: without their extension."""
 
     id: str
     files: tuple[str, ...] = field(repr=False)

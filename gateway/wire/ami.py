@@ -33,7 +33,9 @@ PERMITTED: Final = frozenset(
 """Actions (lower case) a client without `allow_system` may send, besides the read-only forms of `Command`."""
 
 _OWN: Final = frozenset({"login", "logoff", "challenge", "events", "waitevent"})
-_FUNCTIONS: Final = frozenset({"CHANNEL", "CALLERID", "CONNECTEDLINE", "PJSIP_HEADER"})
+_FUNCTIONS: Final = frozenset(
+    {"CHANNEL", "CALLERID", "CONNECTEDLINE", "PJSIP_HEADER", "DEVICE_STATE", "MIXMONITOR", "CDR"}
+)
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -48,7 +50,8 @@ def check_action(name: str, fields: Mapping[str, str], variables: Mapping[str, s
     Never, whatever the user's classes: a line break or control character anywhere; a line or a message that is
     longer than Asterisk takes; a variable's value with `,`, `"` or a backslash (Asterisk would split or change it);
     `Command` other than `core show ...` and `mixmonitor list CHANNEL`; a field `Command` of another action
-    (MixMonitor hands it to a shell); the actions with which a client keeps its own connection.
+    (MixMonitor hands it to a shell); `MixMonitorMute` that unmutes without a `MixMonitorID` (it would open every
+    recorder on the channel, whoever muted it); the actions with which a client keeps its own connection.
 
     Only with *allow_system*: everything that is not in `PERMITTED` (`Originate`, `UpdateConfig`, `MixMonitor`,
     whatever needs class `system`), and dialplan functions other than those that read or set a call's own data.
@@ -64,6 +67,8 @@ def check_action(name: str, fields: Mapping[str, str], variables: Mapping[str, s
         return
     if "command" in given:
         raise AmiError("Command", "a shell command is never sent")
+    if action == "mixmonitormute" and given.get("state") != "1" and not given.get("mixmonitorid"):
+        raise AmiError("MixMonitorID", "missing, and without it every recorder on the channel would be opened")
     if allow_system:
         return
     if action not in PERMITTED:

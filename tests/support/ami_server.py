@@ -105,10 +105,13 @@ class ScriptedManager:
             self.emit("FullyBooted", ("Status", "Fully Booted"))
 
     def emit(self, name: str, *pairs: tuple[str, str]) -> None:
-        """Send an event to everybody who is logged in."""
+        """Send an event to everybody who is logged in, with an empty line too many at the end.
+
+        That is how Asterisk 22 ends the `TestEvent` of a MixMonitor's end.
+        """
         for writer, logged_in in self._writers.items():
             if logged_in:
-                writer.write(self.block([("Event", name), *pairs]))
+                writer.write(self.block([("Event", name), *pairs]) + self.line_end.encode())
 
     def say(self, data: bytes) -> None:
         """Send raw bytes to everybody."""
@@ -179,13 +182,11 @@ class ScriptedManager:
             return [[("Response", "Error"), *mark, ("Message", self.errors[action])]]
         if action in self.replies:
             return [[("Response", "Success"), *mark, *self.replies[action]]]
-        lists = {
-            "coreshowchannels": ("CoreShowChannel", self._channel_pairs()),
-            "status": ("Status", self._channel_pairs()),
-            "bridgelist": ("BridgeListItem", self._bridge_pairs()),
-        }
-        if action in lists:
-            return self._list(heard.action, mark, *lists[action])
+        if action in ("coreshowchannels", "status"):
+            name = {"coreshowchannels": "CoreShowChannel"}.get(action, "Status")
+            return self._list(heard.action, mark, name, self._channel_pairs())
+        if action == "bridgelist":
+            return self._list(heard.action, mark, "BridgeListItem", self._bridge_pairs())
         return [[("Response", "Success"), *mark, *self._details(action, heard)]]
 
     def _connection_answer(self, action: str, heard: Heard, mark: Pairs, writer: asyncio.StreamWriter) -> list[Pairs]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 
 from gateway.adapters.asterisk.ami.client import AmiClient
-from gateway.adapters.asterisk.ami.settings import ManagerServer, Patience, Surroundings
+from gateway.adapters.asterisk.ami.settings import ManagerServer, Patience
 from gateway.adapters.asterisk.ami_library import library_client
 from gateway.ports.manager import (
     ActionRefused,
@@ -209,13 +209,15 @@ async def fake_rig() -> AsyncIterator[Rig]:
 
 
 @asynccontextmanager
-async def scripted_rig(
-    make: Callable[..., AmiClient], *, piece: int | None = None, surroundings: Surroundings | None = None
-) -> AsyncIterator[Rig]:
+async def scripted_rig(make: Callable[..., AmiClient], *, piece: int | None = None) -> AsyncIterator[Rig]:
     server = ScriptedManager(piece=piece)
     await server.start()
-    yield ScriptedRig(make(server_at(server.port), patience=SOON, surroundings=surroundings), server)
-    await server.stop()
+    rig = ScriptedRig(make(server_at(server.port), patience=SOON), server)
+    try:
+        yield rig
+    finally:
+        await rig.client.stop()
+        await server.stop()
 
 
 RIGS: dict[str, Callable[[], Any]] = {

@@ -5,10 +5,13 @@ reconnection are those of our client. What it would do to a gateway is put right
 
 - its listener dies after its time-out without traffic, and it connects with no other time-out: each has its own now
 - a connection that ends before the greeting ends its thread without a word: the loss is always told
-- it sends what the socket takes and drops the rest: all is sent, by a thread of its own, so that nobody waits
+- it sends in the caller's thread, and what the socket does not take at once is dropped when there is a time-out: all
+  is sent, by a thread of its own, so that nobody waits
 - closing the socket does not wake its thread: it is shut down first
 - it splits values at a single CR or LF, U+0085, U+2028 and the like, where a caller's name could put a field of his
   choice, and of a repeated key it keeps one value: the fields are read from the packet again
+- it passes over a message after an empty line too many, which Asterisk 22 sends after `TestEvent` when a MixMonitor
+  ends: the `Hangup` that comes next would be lost. Empty lines before a message are taken away
 - it keeps every answer it waits for until the answer comes: its `send` is used, and the matching is ours
 - it sends the secret in clear: we answer the challenge. It has no TLS, so that is refused.
 """
@@ -76,8 +79,9 @@ def _listening_client() -> type[Any]:
             self._socket.sendall(f"{pack}\r\n".encode())
 
         def fire_recv_pack(self, pack: str) -> None:
-            self.packet = pack
-            super().fire_recv_pack(pack)
+            self.packet = pack.lstrip("\r\n")
+            if self.packet:
+                super().fire_recv_pack(self.packet)
 
         def peer(self) -> str:
             return str(self._socket.getpeername()[0])

@@ -76,9 +76,11 @@ async def scene(
     client = AmiClient(server_at(scripted.port, **(settings or {})), patience=patience, surroundings=surroundings)
     seen = Seen()
     await client.start(seen.take, seen.take)
-    yield scripted, client, seen
-    await client.stop()
-    await scripted.stop()
+    try:
+        yield scripted, client, seen
+    finally:
+        await client.stop()
+        await scripted.stop()
 
 
 def free_port() -> int:

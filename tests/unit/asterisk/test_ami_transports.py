@@ -66,11 +66,13 @@ async def connection(
     told = Told()
     server = server_at(listening.sockets[0].getsockname()[1])
     transport = await open_transport(server, told.message, told.loss)
-    yield transport, told
-    transport.abort()
-    for writer in writers:
-        writer.transport.abort()
-    listening.close()
+    try:
+        yield transport, told
+    finally:
+        transport.abort()
+        for writer in writers:
+            writer.transport.abort()
+        listening.close()
 
 
 async def ended(name: str) -> None:

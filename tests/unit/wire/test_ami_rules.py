@@ -65,6 +65,14 @@ def test_a_command_for_a_shell_never_passes() -> None:
         check("MixMonitor", {"Channel": "c", "File": "a.wav", "Command": "id"}, allow_system=True)
 
 
+@pytest.mark.parametrize("fields", [{"State": "0"}, {"State": "0", "MixMonitorID": ""}, {"State": " 0"}, {}])
+def test_nobody_elses_recorder_is_opened(fields: dict[str, str]) -> None:
+    with pytest.raises(AmiError, match="every recorder on the channel"):
+        check("MixMonitorMute", {"Channel": "c", "Direction": "both", **fields}, allow_system=True)
+    check("MixMonitorMute", {"Channel": "c", **fields, "MixMonitorID": "0x7f01"})
+    check("MixMonitorMute", {"Channel": "c", "Direction": "both", "State": "1"})
+
+
 @pytest.mark.parametrize("name", ["Login", "Logoff", "Challenge", "Events", "WaitEvent"])
 def test_the_connection_is_the_clients_own(name: str) -> None:
     with pytest.raises(AmiError, match="by itself"):
@@ -86,8 +94,8 @@ def test_what_is_not_on_the_list_needs_allow_system(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(PERMITTED))
 def test_what_is_on_the_list_passes_in_any_case(name: str) -> None:
-    check(name, {"Channel": "PJSIP/alice-00000001"})
-    check(name.upper())
+    check(name, {"Channel": "PJSIP/alice-00000001", "State": "1"})
+    check(name.upper(), {"state": "1"})
 
 
 @pytest.mark.parametrize("action", ["Getvar", "Setvar", "Status"])
@@ -97,7 +105,8 @@ def test_a_dialplan_function_that_reaches_out_needs_allow_system(action: str, fu
     with pytest.raises(AmiError, match="dialplan function"):
         check(action, {"Channel": "c", key: function})
     check(action, {"Channel": "c", key: function}, allow_system=True)
-    check(action, {"Channel": "c", key: "CHANNEL(pjsip,call-id)"})
+    for harmless in ("CHANNEL(pjsip,call-id)", "DEVICE_STATE(Custom:consent)", "MIXMONITOR(0x7f01,filename)", "NAME"):
+        check(action, {"Channel": "c", key: harmless})
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ async def log_in(session: Session, server: ManagerServer, deadline_s: float) -> 
         proof = {"AuthType": "MD5", "Key": key}
     await _login_step(session, "Login", {"Username": server.user, **proof}, deadline_s)
     listed = await session.ask("ListCommands", deadline_s=deadline_s)
-    session.permitted = frozenset(key.lower() for key, _ in listed.fields)
+    session.permitted = frozenset(key.lower() for key, _ in listed.fields) - {"actionid"}
 
 
 async def _login_step(session: Session, name: str, fields: dict[str, str], deadline_s: float) -> ManagerResponse:
