@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 
 from gateway.adapters.asterisk.ami.client import AmiClient
-from gateway.adapters.asterisk.ami.settings import ManagerServer, Patience
+from gateway.adapters.asterisk.ami.settings import ManagerServer, Patience, Surroundings
 from gateway.adapters.asterisk.ami_library import library_client
 from gateway.ports.manager import (
     ActionRefused,
@@ -218,6 +218,27 @@ async def scripted_rig(make: Callable[..., AmiClient], *, piece: int | None = No
     finally:
         await rig.client.stop()
         await server.stop()
+
+
+@asynccontextmanager
+async def scene(
+    settings: dict[str, Any] | None = None,
+    *,
+    patience: Patience = SOON,
+    surroundings: Surroundings | None = None,
+    **server: Any,
+) -> AsyncIterator[tuple[ScriptedManager, AmiClient, Seen]]:
+    """A scripted server, a client of it that was started, and what its handlers hear."""
+    scripted = ScriptedManager(**server)
+    await scripted.start()
+    client = AmiClient(server_at(scripted.port, **(settings or {})), patience=patience, surroundings=surroundings)
+    seen = Seen()
+    await client.start(seen.take, seen.take)
+    try:
+        yield scripted, client, seen
+    finally:
+        await client.stop()
+        await scripted.stop()
 
 
 RIGS: dict[str, Callable[[], Any]] = {
