@@ -53,8 +53,8 @@ READY_WITHIN_S: Final = 20.0
 STOP_WITHIN_S: Final = 5.0
 RESERVED_S: Final = 5.0
 CALLS_A_SECOND: Final = 10
-"""New calls a worker is given within a second. The wheel's socket table has 64 places, a call takes four of them and keeps
-them for half a second after its end; the library aborts the process when there is none left."""
+"""New calls a worker is given within a second. The wheel's socket table has 64 places, a call takes four of them and
+keeps them for half a second after its end; the library aborts the process when there is none left."""
 
 FULL_GAP_MS: Final = 25.0
 """A worker whose 99th percentile of the gap between conference ticks is over this gets no further call."""
