@@ -18,7 +18,7 @@ from gateway.ports.manager import (
     OutcomeUnknown,
 )
 from tests.support.ami_server import Channel
-from tests.support.manager_rigs import RIGS, Rig, Seen, needs
+from tests.support.manager_rigs import RIGS, Rig, Seen
 
 LONG_S = 30.0
 MUTE = {"Channel": "PJSIP/alice-00000001", "MixMonitorID": "0x7f01", "Direction": "both", "State": "1"}
@@ -55,7 +55,6 @@ async def test_it_is_started_once(rig: Rig, seen: Seen) -> None:
 
 
 async def test_an_action_has_its_answer(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.reply("Getvar", ("Message", "Done"), ("Variable", "CONSENT_VERDICT"), ("Value", " granted: yes"))
     await begin(rig, seen)
     response = await rig.client.action("Getvar", {"Channel": "c", "Variable": "CONSENT_VERDICT"}, deadline_s=LONG_S)
@@ -65,7 +64,6 @@ async def test_an_action_has_its_answer(rig: Rig, seen: Seen) -> None:
 
 
 async def test_repeated_fields_of_an_answer_are_all_there(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.reply("Command", ("Message", "Command output follows"), ("Output", "a: b"), ("Output", ""), ("Output", "  c"))
     await begin(rig, seen)
     response = await rig.client.action("Command", {"Command": "core show uptime"}, deadline_s=LONG_S)
@@ -73,7 +71,6 @@ async def test_repeated_fields_of_an_answer_are_all_there(rig: Rig, seen: Seen) 
 
 
 async def test_variables_go_out_one_by_one(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     await begin(rig, seen)
     variables = {"__CONSENT_CALL_ID": "01K", "CONSENT_BASIS": "consent; a=b"}
     await rig.client.action("UserEvent", {"UserEvent": "Consent"}, variables=variables, deadline_s=LONG_S)
@@ -82,7 +79,6 @@ async def test_variables_go_out_one_by_one(rig: Rig, seen: Seen) -> None:
 
 
 async def test_each_of_many_actions_has_its_own_answer(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     await begin(rig, seen)
     rig.refuse("Hangup", "No such channel")
     actions = [rig.client.action(name, deadline_s=LONG_S) for name in ("Getvar", "Hangup") * 20]
@@ -91,7 +87,6 @@ async def test_each_of_many_actions_has_its_own_answer(rig: Rig, seen: Seen) -> 
 
 
 async def test_an_error_is_raised_and_names_nobody(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.refuse("MixMonitorMute", "Could not set flag on PJSIP/alice-00000001 of '+4930123456'")
     await begin(rig, seen)
     with pytest.raises(ActionRefused, match="MixMonitorMute was refused: Could not set flag on") as caught:
@@ -103,7 +98,6 @@ async def test_an_error_is_raised_and_names_nobody(rig: Rig, seen: Seen) -> None
 
 
 async def test_a_list_is_collected_to_its_end_and_is_no_news(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.switch(Channel("PJSIP/a-1", "1.1", "b1"), Channel("PJSIP/b-1", "1.2", "b1"))
     await begin(rig, seen)
     response = await rig.client.action("CoreShowChannels", deadline_s=LONG_S)
@@ -118,7 +112,6 @@ async def test_a_list_is_collected_to_its_end_and_is_no_news(rig: Rig, seen: See
 
 
 async def test_an_empty_list_is_a_list(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.switch()
     await begin(rig, seen)
     assert (await rig.client.action("CoreShowChannels", deadline_s=LONG_S)).events == ()
@@ -138,7 +131,6 @@ async def test_events_come_in_order_with_all_their_fields(rig: Rig, seen: Seen) 
 
 @pytest.mark.parametrize("separator", ["\u0085", "\u2028", "\x0b", "\x1e"])
 async def test_a_name_cannot_add_a_field(rig: Rig, seen: Seen, separator: str) -> None:
-    needs(rig, "script")
     await begin(rig, seen)
     rig.emit("Newchannel", ("CallerIDName", f"x{separator}Uniqueid: forged{separator}Event: Hangup"), ("Uniqueid", "1"))
     await seen.until(lambda: bool(seen.events))
@@ -147,7 +139,6 @@ async def test_a_name_cannot_add_a_field(rig: Rig, seen: Seen, separator: str) -
 
 
 async def test_no_number_or_name_is_in_a_repr(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.switch(Channel("PJSIP/alice-00000001", "1.1", mixmonitors=[("0x1", "/rec/+4930123456.wav")]))
     await begin(rig, seen)
     rig.emit("Newchannel", ("CallerIDNum", "+4930123456"), ("Channel", "PJSIP/alice-00000001"))
@@ -161,7 +152,6 @@ async def test_no_number_or_name_is_in_a_repr(rig: Rig, seen: Seen) -> None:
 
 
 async def test_silence_is_an_unknown_outcome(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.silence("StopMixMonitor")
     await begin(rig, seen)
     with pytest.raises(ActionTimedOut, match="StopMixMonitor"):
@@ -170,7 +160,6 @@ async def test_silence_is_an_unknown_outcome(rig: Rig, seen: Seen) -> None:
 
 
 async def test_a_cut_leaves_the_outcome_unknown_and_repeats_nothing(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.silence("StopMixMonitor")
     await begin(rig, seen)
     stopping = spawn(rig.client.action("StopMixMonitor", MUTE, deadline_s=LONG_S), name="stopping")
@@ -199,7 +188,6 @@ async def test_each_connection_begins_a_generation(rig: Rig, seen: Seen) -> None
 
 
 async def test_each_connection_reads_the_switch_anew(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.switch(Channel("PJSIP/a-1", "1.1"))
     first = await begin(rig, seen)
     rig.switch(Channel("PJSIP/b-1", "2.1", state="Ringing"))
@@ -213,7 +201,6 @@ async def test_each_connection_reads_the_switch_anew(rig: Rig, seen: Seen) -> No
 
 
 async def test_a_snapshot_has_channels_bridges_and_mixmonitors(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     await begin(rig, seen)
     rig.switch(
         Channel("PJSIP/a-1", "1.1", "b1", mixmonitors=[("0x7f01", "/rec/a.wav"), ("0x7f02", "/rec/b.wav")]),
@@ -234,7 +221,6 @@ async def test_a_snapshot_has_channels_bridges_and_mixmonitors(rig: Rig, seen: S
 
 
 async def test_nothing_is_sent_into_a_later_generation(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     await begin(rig, seen)
     rig.cut()
     await seen.until(lambda: len(seen.states) >= 3)
@@ -255,7 +241,6 @@ async def test_nothing_is_sent_into_a_later_generation(rig: Rig, seen: Seen) -> 
     ],
 )
 async def test_what_must_not_be_said_is_not_sent(rig: Rig, seen: Seen, name: str, fields: dict[str, str]) -> None:
-    needs(rig, "script")
     await begin(rig, seen)
     with pytest.raises(ActionForbidden):
         await rig.client.action(name, fields)
@@ -277,7 +262,6 @@ async def test_without_a_connection_nothing_is_sent(rig: Rig, seen: Seen) -> Non
 
 
 async def test_a_refused_login_is_told_and_can_be_cured(rig: Rig, seen: Seen) -> None:
-    needs(rig, "secret")
     rig.wrong_secret(True)
     await rig.client.start(seen.take, seen.take)
     with pytest.raises(LoginRefused) as caught:
@@ -301,7 +285,6 @@ async def test_a_handler_that_fails_disturbs_nobody(rig: Rig, seen: Seen) -> Non
 
 
 async def test_after_the_stop_nothing_is_heard_any_more(rig: Rig, seen: Seen) -> None:
-    needs(rig, "script")
     rig.silence("StopMixMonitor")
     await begin(rig, seen)
     stopping = spawn(rig.client.action("StopMixMonitor", MUTE, deadline_s=LONG_S), name="stopping")

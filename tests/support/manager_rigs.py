@@ -1,7 +1,6 @@
 """What the contract of the manager port is tried on: a client, and what a test may do to its server.
 
-A server that cannot do everything says so in `can`; `needs` skips what asks for more. A real Asterisk can be added
-as one more `Rig`: `emit` by a `UserEvent` of a second login, `cut` by `manager kick session`, and no "script".
+Every rig passes every test of the contract; none is skipped.
 """
 
 import asyncio
@@ -9,8 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-import pytest
 
 from gateway.adapters.asterisk.ami.client import AmiClient
 from gateway.adapters.asterisk.ami.settings import ManagerServer, Patience, Surroundings
@@ -70,7 +67,6 @@ class Rig(Protocol):
     """A client that was not started, and its server."""
 
     client: Any
-    can: frozenset[str]
 
     def emit(self, name: str, *fields: tuple[str, str]) -> None:
         """Let an event come."""
@@ -100,7 +96,6 @@ class Rig(Protocol):
 @dataclass
 class FakeRig:
     client: FakeManagerClient = field(default_factory=FakeManagerClient)
-    can: frozenset[str] = frozenset({"script", "secret"})
 
     def emit(self, name: str, *fields: tuple[str, str]) -> None:
         self.client.report(name, *fields)
@@ -161,7 +156,6 @@ class FakeRig:
 class ScriptedRig:
     client: ManagerClient
     server: ScriptedManager
-    can: frozenset[str] = frozenset({"script", "secret"})
 
     def emit(self, name: str, *fields: tuple[str, str]) -> None:
         self.server.emit(name, *fields)
@@ -249,9 +243,3 @@ RIGS: dict[str, Callable[[], Any]] = {
     "asterisk-ami, split": lambda: scripted_rig(library_client, piece=7),
 }
 """Every client with every kind of server it is tried on."""
-
-
-def needs(rig: Rig, *abilities: str) -> None:
-    """Skip the test on a server that cannot do this."""
-    if missing := set(abilities) - rig.can:
-        pytest.skip(f"this server has no {', '.join(sorted(missing))}")
