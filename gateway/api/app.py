@@ -20,6 +20,10 @@ from gateway.ports.registry import ApiKey, ApiKeys
 CallId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$", description="our call id, a ULID")]
 AgentName = Annotated[str, Path(pattern=r"^[A-Za-z0-9+_.*#-]{1,64}$")]
 Reason = Literal["agent_key", "card_entry", "supervisor"]
+OptionalReason = Annotated[
+    Reason | None,
+    Query(description="which hold; left out: the asker's own (agent_key of an agent, supervisor of anybody else)"),
+]
 
 
 class OutcomeBody(BaseModel):
@@ -161,6 +165,13 @@ def _actor(key: ApiKey) -> str:
     return f"{key.role}:{key.key_id}"
 
 
+def _reason(key: ApiKey, named: Reason | None) -> Reason:
+    """Which hold a request is about. Raises a 403 problem for an agent who names a supervisor's."""
+    if key.role == "agent" and named == "supervisor":
+        raise Problem(403, "supervisors_hold", "A supervisor's pause is not an agent's to set or to give up")
+    return named or ("agent_key" if key.role == "agent" else "supervisor")
+
+
 def _calls(app: FastAPI, switchboard: Switchboard) -> None:
     @app.get("/v1/calls")
     async def list_calls(key: Caller) -> list[CallBody]:
@@ -177,12 +188,14 @@ def _calls(app: FastAPI, switchboard: Switchboard) -> None:
         return _answer(session, await request())
 
     @app.post("/v1/calls/{call_id}/pause")
-    async def pause(key: Caller, call_id: CallId, reason: Annotated[Reason, Query()] = "agent_key") -> OutcomeBody:
-        return await act(key, call_id, lambda: switchboard.pause(call_id, actor=_actor(key), reason=reason))
+    async def pause(key: Caller, call_id: CallId, reason: OptionalReason = None) -> OutcomeBody:
+        hold = _reason(key, reason)
+        return await act(key, call_id, lambda: switchboard.pause(call_id, actor=_actor(key), reason=hold))
 
     @app.post("/v1/calls/{call_id}/resume")
-    async def resume(key: Caller, call_id: CallId, reason: Annotated[Reason, Query()] = "agent_key") -> OutcomeBody:
-        return await act(key, call_id, lambda: switchboard.resume(call_id, actor=_actor(key), reason=reason))
+    async def resume(key: Caller, call_id: CallId, reason: OptionalReason = None) -> OutcomeBody:
+        hold = _reason(key, reason)
+        return await act(key, call_id, lambda: switchboard.resume(call_id, actor=_actor(key), reason=hold))
 
     @app.post("/v1/calls/{call_id}/withdraw")
     async def withdraw(key: Caller, call_id: CallId) -> OutcomeBody:
@@ -204,12 +217,14 @@ def _agents(app: FastAPI, switchboard: Switchboard) -> None:
     @app.post("/v1/agents/{agent}/pause")
     async def pause(key: Caller, agent: AgentName) -> OutcomeBody:
         session = present_call(key, agent)
-        return _answer(session, await switchboard.pause(session.call_id, actor=_actor(key)))
+        hold = _reason(key, None)
+        return _answer(session, await switchboard.pause(session.call_id, actor=_actor(key), reason=hold))
 
     @app.post("/v1/agents/{agent}/resume")
     async def resume(key: Caller, agent: AgentName) -> OutcomeBody:
         session = present_call(key, agent)
-        return _answer(session, await switchboard.resume(session.call_id, actor=_actor(key)))
+        hold = _reason(key, None)
+        return _answer(session, await switchboard.resume(session.call_id, actor=_actor(key), reason=hold))
 
 
 def _events(app: FastAPI, switchboard: Switchboard) -> None:

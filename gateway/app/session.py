@@ -27,6 +27,13 @@ PLAY_GRACE_MS = 3_000
 NOTHING_DUE = frozenset({Stage.IDLE, Stage.FAILED})
 """Stages in which no observation is on its way."""
 
+SEEN_IN = {
+    RecorderState.ON: frozenset({Stage.ON}),
+    RecorderState.PAUSED: frozenset({Stage.PAUSED}),
+    RecorderState.OFF: NOTHING_DUE | {Stage.OPEN_WAITS},
+}
+"""Stages in which an observation is of what was commanded last, not of something before it."""
+
 
 @dataclass(slots=True)
 class OpenRecording:
@@ -146,11 +153,10 @@ class CallSession:
             checked = wrong or "sample-exact"
             failed = failed or ("does not match its timeline" if wrong else "")
         await self.services.note_closed(event.recording, event.sha256, event.size, event.frames)
-        purged = not event.sha256 and event.frames > 0 and not event.failed
         if not event.sha256:
             await self.services.note_destroyed(event.recording)
         facts = {
-            "purged": purged,
+            "purged": event.purged,
             "sha256": event.sha256,
             "size": event.size,
             "frames": event.frames,
@@ -259,16 +265,17 @@ class CallSession:
         if not answer.accepted:
             return Outcome(False, answer.code)
         if answer.code == "still_paused":
-            return Outcome(True, answer.code, True, "other holds remain")
+            return Outcome(True, answer.code, self._is_seen(RecorderState.PAUSED), "other holds remain")
         await self.wait_for(lambda: self._is_seen(seen) or self.call.recorder.stage in NOTHING_DUE, wait_ms)
         observed = self._is_seen(seen)
         return Outcome(True, answer.code, observed, "" if observed else self._why_not(seen))
 
     def _is_seen(self, seen: RecorderState | None) -> bool:
-        return self.call.recorder.observed in ((RecorderState.OFF,) if seen is None else (seen,))
+        recorder, wanted = self.call.recorder, seen or RecorderState.OFF
+        return recorder.observed is wanted and recorder.stage in SEEN_IN[wanted]
 
     def _why_not(self, seen: RecorderState | None) -> str:
-        if seen is RecorderState.PAUSED and self.call.recorder.observed is RecorderState.OFF:
+        if seen is RecorderState.PAUSED and self.call.recorder.stage in NOTHING_DUE:
             return "nothing is being recorded yet; the hold is set"
         return "the recorder did not confirm in time"
 

@@ -50,6 +50,8 @@ class Switchboard:
             session = self._by_recording(event.recording)
             if session is not None:
                 session.media_event(event)
+            elif isinstance(event, media.RecorderClosed):
+                spawn(self._closed_too_late(event), name="late recording")
         else:
             session = self._by_leg(getattr(event, "leg", ""))
             if session is not None:
@@ -127,6 +129,13 @@ class Switchboard:
         session.post(
             ev.RecorderClosed(at_ns=session.now_ns(), recording=recording, facts=facts, failed="media process lost")
         )
+
+    async def _closed_too_late(self, event: media.RecorderClosed) -> None:
+        """A recording became final after its call's last entry: the registry at least has to know its file."""
+        _log.error("a recording was sealed after its call had ended", recording=event.recording)
+        await self.services.note_closed(event.recording, event.sha256, event.size, event.frames)
+        if not event.sha256:
+            await self.services.note_destroyed(event.recording)
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -217,8 +226,9 @@ class Switchboard:
 
     # --- life -------------------------------------------------------------------------------------------------------
 
-    async def drain(self, *, cause: str, wait_s: float = 5.0) -> None:
-        """Take no more calls, end the live ones and wait for their last entries."""
+    async def drain(self, *, cause: str, wait_s: float = 30.0) -> None:
+        """Take no more calls, end the live ones and wait for their last entries: a recording on a slow disk takes a
+        while to seal. At most *wait_s* seconds; what is not over then is taken over at the next start."""
         self.draining = True
         sessions = list(self.sessions.values())
         for session in sessions:

@@ -13,7 +13,17 @@ from gateway.domain import events as ev
 from gateway.domain.codes import match_code
 from gateway.domain.commands import Command
 from gateway.domain.consent import COVERED, UNCOVERED, Consent, State, Verdict, digit_entry, step
-from gateway.domain.recording import AWAITED, LIVE, Act, Hold, Recorder, RecorderState, Stage, desired_state
+from gateway.domain.recording import (
+    AWAITED,
+    LIVE,
+    Act,
+    Hold,
+    Recorder,
+    RecorderState,
+    Stage,
+    desired_state,
+    hold_key,
+)
 from gateway.domain.rules import FailMode, PauseLimitAction, Rules
 
 CALLER = "caller"
@@ -77,6 +87,7 @@ class Call:
         self._waiting: set[int] = set()
         self._tokens = 0
         self._lost = 0
+        self._unclosed: set[str] = set()
         self._notes = 0
         self._notices = 0
         self._verdict_token = 0
@@ -160,7 +171,12 @@ class Call:
         if command is not None:
             self._log("recorder.command", recording=self.recording, command=command, cause=cause)
         if self.recorder.stage in AWAITED:
-            self._emit(do.StartTimer(self._observe_timer, self.rules.observe_timeout_ms))
+            self._await_recorder()
+
+    def _await_recorder(self) -> None:
+        closing = self.recorder.stage is Stage.CLOSING
+        limit = self.rules.close_timeout_ms if closing else self.rules.observe_timeout_ms
+        self._emit(do.StartTimer(self._observe_timer, limit))
 
     @property
     def _observe_timer(self) -> str:
@@ -380,12 +396,18 @@ class Call:
         self._resume(ev.ResumeRequested(at_ns=event.at_ns, reason=AGENT_KEY, actor=AGENT))
 
     def _caller_withdraws(self, event: ev.DigitPressed) -> None:
-        self._append(digit_entry(replace(event, value=self.rules.withdraw_code), True, "withdrawal"))
-        self._withdraw(ev.WithdrawRequested(at_ns=event.at_ns, party=CALLER, actor=CALLER))
+        wish = ev.WithdrawRequested(at_ns=event.at_ns, party=CALLER, actor=CALLER)
+        self._note_code(event, self.rules.withdraw_code, self._withdrawal(wish), "withdrawn")
+        self._withdraw(wish)
 
     def _caller_consents_anew(self, event: ev.DigitPressed) -> None:
-        self._append(digit_entry(replace(event, value=self.rules.reconsent_code), True, "wants to be asked again"))
-        self._reconsent(ev.ReconsentRequested(at_ns=event.at_ns, party=CALLER, actor=CALLER))
+        wish = ev.ReconsentRequested(at_ns=event.at_ns, party=CALLER, actor=CALLER)
+        self._note_code(event, self.rules.reconsent_code, self._reconsenting(wish), "asking")
+        self._reconsent(wish)
+
+    def _note_code(self, event: ev.DigitPressed, code: str, outcome: str, counting: str) -> None:
+        """Write a caller's in-call code down before what it does: as counted only when it will do it."""
+        self._append_capped(digit_entry(replace(event, value=code), outcome == counting, outcome.replace("_", " ")))
 
     def _ordinary_digits(self, event: ev.DigitPressed, digits: str) -> None:
         """Digits outside every code: the caller's answer, a wrong leg's attempt at one, or the parties' own affair."""
@@ -468,26 +490,34 @@ class Call:
         self._emit(do.CloseRecorder(self.recording, alarm))
         self._log("recorder.command", recording=self.recording, command="close", cause=alarm)
         self.recorder = replace(self.recorder, stage=Stage.CLOSING, distrusted=True)
-        self._emit(do.StartTimer(self._observe_timer, self.rules.observe_timeout_ms))
+        self._await_recorder()
 
     def _not_observed(self) -> None:
         if self.recorder.stage is Stage.CLOSING:
             self._log("recording.closed", recording=self.recording, failed="the end was never observed")
+            self._unclosed.add(self.recording)
             self._emit(do.RaiseAlarm("recorder_unclosed"))
             self._recorder_is_closed("the end was never observed")
         elif self.recorder.stage in AWAITED:
             self._escalate("recorder_unobserved")
 
     def _recorder_closed(self, event: ev.RecorderClosed) -> None:
+        if event.recording in self._unclosed:
+            self._unclosed.discard(event.recording)
+            self._log_closed(event)
+            return
         if event.recording != self.recording or self.recorder.stage not in LIVE | {Stage.CLOSING}:
             return
         self._emit(do.StopTimer(self._observe_timer))
-        self._log("recording.closed", recording=event.recording, failed=event.failed, **event.facts)
-        if event.facts.get("purged"):
-            self._log("recording.destroyed", recording=event.recording, cause=self._why)
+        self._log_closed(event)
         if event.failed or self.recorder.stage is not Stage.CLOSING:
             self._emit(do.RaiseAlarm("recording_failed"))
         self._recorder_is_closed(event.failed or ("" if self.recorder.stage is Stage.CLOSING else "closed by itself"))
+
+    def _log_closed(self, event: ev.RecorderClosed) -> None:
+        self._log("recording.closed", recording=event.recording, failed=event.failed, **event.facts)
+        if event.facts.get("purged"):
+            self._log("recording.destroyed", recording=event.recording, cause=self._why)
 
     def _recorder_is_closed(self, failed: str) -> None:
         self.recorder = self.recorder.closed(failed=bool(failed))
@@ -497,21 +527,21 @@ class Call:
     # --- holds and requests -----------------------------------------------------------------------------------------
 
     def _pause(self, event: ev.PauseRequested) -> None:
+        key = hold_key(event.reason, event.actor)
         if self._cannot_record():
             self._reply(event.request, False, "not_recording")
-        elif event.reason in self.holds:
+        elif key in self.holds:
             self._reply(event.request, True, "already_paused")
         else:
             limit = self.rules.pause_limit_ms
-            self.holds[event.reason] = Hold(
-                event.reason, event.actor, event.at_ns, event.at_ns + limit * 1_000_000 if limit else None
-            )
+            expires_ns = event.at_ns + limit * 1_000_000 if limit else None
+            self.holds[key] = Hold(event.reason, event.actor, event.at_ns, expires_ns)
             self._why = event.reason
-            self._log("hold.set", reason=event.reason, actor=event.actor, expires_in_ms=limit)
+            self._log("hold.set", hold=key, reason=event.reason, actor=event.actor, expires_in_ms=limit)
             if limit:
-                self._emit(do.StartTimer(f"hold:{event.reason}", limit))
+                self._emit(do.StartTimer(f"hold:{key}", limit))
                 early = max(limit - self.rules.pause_reminder_ms, limit // 2)
-                self._emit(do.StartTimer(f"reminder:{event.reason}", early))
+                self._emit(do.StartTimer(f"reminder:{key}", early))
             self._reply(event.request, True, "paused")
 
     def _cannot_record(self) -> bool:
@@ -522,60 +552,68 @@ class Call:
         return decided_no or ended or never or self.recorder.stage is Stage.FAILED
 
     def _resume(self, event: ev.ResumeRequested) -> None:
+        key = hold_key(event.reason, event.actor)
         if self._cannot_record():
             self._reply(event.request, False, "not_allowed")
-        elif event.reason not in self.holds:
-            self._reply(event.request, True, "not_paused")
-        else:
-            self._clear_hold(event.reason, event.actor)
+        elif key in self.holds:
+            self._clear_hold(key, event.actor)
             self._reply(event.request, True, "resumed" if not self.holds else "still_paused")
+        else:
+            self._reply(event.request, True, "not_paused" if not self.holds else "still_paused")
 
-    def _clear_hold(self, reason: str, actor: str) -> None:
-        del self.holds[reason]
+    def _clear_hold(self, key: str, actor: str) -> None:
+        reason = self.holds.pop(key).reason
         self._why = f"{reason} cleared"
-        self._log("hold.cleared", reason=reason, actor=actor)
-        self._emit(do.StopTimer(f"hold:{reason}"))
-        self._emit(do.StopTimer(f"reminder:{reason}"))
+        self._log("hold.cleared", hold=key, reason=reason, actor=actor)
+        self._emit(do.StopTimer(f"hold:{key}"))
+        self._emit(do.StopTimer(f"reminder:{key}"))
 
     def _is_due(self, hold: Hold) -> bool:
         """A timer of an earlier hold for the same reason may be on its way: it must not end this one."""
         return hold.expires_ns is not None and self._now >= hold.expires_ns
 
-    def _hold_expired(self, reason: str) -> None:
+    def _hold_expired(self, key: str) -> None:
         self._emit(do.RaiseAlarm("pause_limit"))
         if self.rules.pause_limit_action is PauseLimitAction.RESUME:
-            self._clear_hold(reason, "pause limit")
+            self._clear_hold(key, "pause limit")
         else:
-            self._log("hold.overdue", reason=reason)
-            self._remind(reason)
+            self._log("hold.overdue", hold=key, reason=self.holds[key].reason)
+            self._remind(key)
 
-    def _remind(self, reason: str) -> None:
+    def _remind(self, key: str) -> None:
         if AGENT in self.legs:
             self._notice(AGENT, "reminder")
         if self.rules.pause_limit_action is PauseLimitAction.STAY_PAUSED:
-            self._emit(do.StartTimer(f"reminder:{reason}", max(self.rules.pause_reminder_ms, 5_000)))
+            self._emit(do.StartTimer(f"reminder:{key}", max(self.rules.pause_reminder_ms, 5_000)))
 
-    def _withdraw(self, event: ev.WithdrawRequested) -> None:
+    def _withdrawal(self, event: ev.WithdrawRequested) -> str:
+        """What a wish to withdraw comes to; only "withdrawn" changes anything."""
         consent = self.parties.get(event.party)
         if consent is None or consent.state is State.NOT_ASKED or self.phase is Phase.ENDING:
-            self._reply(event.request, False, "not_asked")
-        elif consent.state in UNCOVERED:
-            self._reply(event.request, True, "already_not_recorded")
-        else:
+            return "not_asked"
+        if consent.state in UNCOVERED:
+            return "already_not_recorded"
+        after, _ = step(consent, event, self.rules)
+        return "withdrawn" if after.state is State.WITHDRAWN else "withdrawal_not_offered"
+
+    def _withdraw(self, event: ev.WithdrawRequested) -> None:
+        outcome = self._withdrawal(event)
+        if outcome == "withdrawn":
             self._step(event.party, event)
-            done = self.parties[event.party].state is State.WITHDRAWN
-            self._reply(event.request, done, "withdrawn" if done else "withdrawal_not_offered")
+        self._reply(event.request, outcome in ("withdrawn", "already_not_recorded"), outcome)
+
+    def _reconsenting(self, event: ev.ReconsentRequested) -> str:
+        """What a wish to be asked again comes to; only "asking" changes anything."""
+        if self.phase is not Phase.TALKING or event.party != CALLER:
+            return "not_connected"
+        return "asking" if self.parties[CALLER].state in UNCOVERED else "nothing_to_ask"
 
     def _reconsent(self, event: ev.ReconsentRequested) -> None:
-        consent = self.parties.get(event.party)
-        if consent is None or self.phase is not Phase.TALKING or event.party != CALLER:
-            self._reply(event.request, False, "not_connected")
-        elif consent.state not in UNCOVERED:
-            self._reply(event.request, False, "nothing_to_ask")
-        else:
+        outcome = self._reconsenting(event)
+        if outcome == "asking":
             self._log("ask.again", party=event.party, actor=event.actor)
             self._step(event.party, event)
-            self._reply(event.request, True, "asking")
+        self._reply(event.request, outcome == "asking", outcome)
 
     def _hang_up(self, event: ev.HangUpRequested) -> None:
         self._end(event.cause)

@@ -19,6 +19,10 @@ class RecorderState(StrEnum):
     PAUSED = "paused"
 
 
+SUPERVISOR = "supervisor"
+"""The reason of a supervisor's pause: one hold for each supervisor. Every other reason is one hold, whoever sets it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """One reason to pause, with who set it. `expires_ns` (CLOCK_MONOTONIC) is None for a hold without a limit."""
@@ -27,6 +31,18 @@ class Hold:
     actor: str
     set_ns: int
     expires_ns: int | None = None
+
+
+def hold_key(reason: str, actor: str) -> str:
+    """Return the name of the hold that a pause for *reason* by *actor* sets and his resume gives up.
+
+    An agent's pause is one hold whether he pressed a key on his telephone or in the console; a supervisor's is his own,
+    which nobody else's resume lifts.
+
+    >>> hold_key("agent_key", "agent:7"), hold_key("supervisor", "supervisor:9")
+    ('agent_key', 'supervisor:9')
+    """
+    return actor if reason == SUPERVISOR else reason
 
 
 def desired_state(verdicts: Iterable[Verdict], holds: Iterable[Hold]) -> RecorderState:

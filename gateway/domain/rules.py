@@ -31,7 +31,11 @@ class PauseLimitAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """Everything the consent core needs to know of the policy. Times in milliseconds."""
+    """Everything the consent core needs to know of the policy. Times in milliseconds.
+
+    *close_timeout_ms*: the end of a recording is told when it is sealed and checked. A writer may be 65 s behind before
+    it fails, and a check reads the whole file: hours of sound.
+    """
 
     basis: Basis = Basis.CONSENT
     agent_basis: Basis = Basis.CONTRACT
@@ -61,5 +65,6 @@ class Rules:
     may_withdraw: bool = True
     ring_timeout_ms: int = 30_000
     observe_timeout_ms: int = 2_000
+    close_timeout_ms: int = 300_000
     policy: tuple[str, str, str] = field(default=("", "", ""))
     """Name, version and SHA-256 of the policy these rules came from."""

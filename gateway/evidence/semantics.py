@@ -211,10 +211,10 @@ class _Walk:
         )
 
     def _hold_set(self, entry: Entry) -> None:
-        self.holds.setdefault(_fact(entry, "reason", str), entry.seq)
+        self.holds.setdefault(_hold(entry), entry.seq)
 
     def _hold_cleared(self, entry: Entry) -> None:
-        self.holds.pop(_fact(entry, "reason", str), None)
+        self.holds.pop(_hold(entry), None)
 
     def _closed(self, entry: Entry) -> None:
         track = self._track(_fact(entry, "recording", str))
@@ -299,6 +299,11 @@ def _check_spans(entry: Entry) -> bool:
         reached = end
         on = on or (state == "on" and end > begin)
     return on
+
+
+def _hold(entry: Entry) -> str:
+    """The hold an entry is about. Two people may pause for the same reason; logs from before that name the reason."""
+    return str(_fact(entry, "hold", str)) if "hold" in entry.facts else str(_fact(entry, "reason", str))
 
 
 def _frame(value: Any) -> int | None:

@@ -287,6 +287,7 @@ class RecorderObserved(MediaEvent):
 class RecorderClosed(MediaEvent):
     """The recording is final. *sha256* (hex) and *size* are of the sealed file; "" and 0 when purged, or when
     no frame was ever recorded (then there is no file). *failed* names what went wrong ("disk full"), or "".
+    *purged*: there was a file, and it was removed.
     *asked_ns*: when the command that led to it (or else, the one before) reached the media process."""
 
     recording: str
@@ -296,6 +297,7 @@ class RecorderClosed(MediaEvent):
     spans: tuple[Span, ...]
     failed: str = ""
     asked_ns: int = 0
+    purged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ FRAME_BYTES: Final = 640
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """A recording that will not change again. *sha256* (hex) and *size* are of the sealed file; "" and 0 when
-    there is none: nothing was written, or it was purged. *failed* is "" or what went wrong."""
+    there is none: nothing was written, or it was *purged* (there was a file). *failed* is "" or what went wrong."""
 
     sha256: str
     size: int
     failed: str = ""
+    purged: bool = False
 
 
 class RecordingWriter(Protocol):
@@ -75,7 +76,7 @@ class FakeRecordingWriter:
         self.sealed = True
         self.purged = purge
         if purge or not self.audio:
+            done(Sealed("", 0, self.failed, purged=purge and bool(self.audio)))
             self.audio.clear()
-            done(Sealed("", 0, self.failed))
         else:
             done(Sealed("00" * 32, len(self.audio), self.failed))

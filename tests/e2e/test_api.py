@@ -150,7 +150,7 @@ async def test_a_call_is_controlled_and_every_answer_says_what_was_observed(tmp_
         await act("pause", "already_paused", "paused")
         await act("pause", "paused", "paused", reason="card_entry")
         holds = (await s.admin.get(at)).json()["holds"]
-        assert [hold["reason"] for hold in holds] == ["agent_key", "card_entry"]
+        assert [hold["reason"] for hold in holds] == ["supervisor", "card_entry"]
         assert all(hold["actor"].startswith("admin:") and 0 < hold["expires_in_ms"] <= 180_000 for hold in holds)
         await act("resume", "still_paused", "paused")
         await act("resume", "resumed", "on", reason="card_entry")
@@ -198,10 +198,21 @@ async def test_the_agent_controls_the_call_of_the_agents_name(tmp_path: Path) ->
         is_problem(await agent.post(f"/v1/agents/{CALLED}/pause"), 404, "no_present_call")
         call, session = await s.call()
         at = f"/v1/calls/{session.call_id}"
-        for verb, recorder in (("pause", "paused"), ("resume", "on")):
-            for client in (agent, s.clients["supervisor"]):
-                body = (await client.post(f"/v1/agents/{CALLED}/{verb}")).json()
-                assert (body["call_id"], body["observed"], body["recorder"]) == (session.call_id, True, recorder)
+        for verb, client, code, recorder in (
+            ("pause", agent, "paused", "paused"),
+            ("pause", s.clients["supervisor"], "paused", "paused"),
+            ("pause", s.clients["admin"], "paused", "paused"),
+            ("resume", s.clients["supervisor"], "still_paused", "paused"),
+            ("resume", agent, "still_paused", "paused"),
+            ("resume", agent, "still_paused", "paused"),
+            ("resume", s.clients["admin"], "resumed", "on"),
+        ):
+            body = (await client.post(f"/v1/agents/{CALLED}/{verb}")).json()
+            assert (body["call_id"], body["observed"]) == (session.call_id, True)
+            assert (body["code"], body["recorder"]) == (code, recorder)
+        for verb in ("pause", "resume"):
+            refused = await agent.post(f"{at}/{verb}", params={"reason": "supervisor"})
+            is_problem(refused, 403, "supervisors_hold")
         assert len((await agent.get("/v1/calls")).json()) == 1
         assert (await agent.post(f"{at}/pause")).json()["observed"] is True
         assert (await agent.post(f"{at}/resume")).json()["observed"] is True

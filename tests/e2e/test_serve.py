@@ -157,7 +157,7 @@ async def test_the_command_line_controls_a_live_call_and_its_end_is_complete(tmp
         paused = await s.calls("pause", call_id, "--json")
         assert paused.code == 0 and paused.json["observed"] is True and paused.json["recorder"] == "paused"
         assert (await s.calls("pause", call_id)).out == "already_paused; recorder paused (observed)\n"
-        assert "agent_key" in (await s.calls("list")).out
+        assert "supervisor" in (await s.calls("list")).out
         resumed = await s.calls("resume", "--mine", "sales")
         assert (resumed.code, resumed.out) == (0, "resumed; recorder on (observed)\n")
 

@@ -230,7 +230,25 @@ async def test_purged_and_withdrawn_recordings_leave_no_file(
         assert path.exists()
         rig.pool.send(RecordClose("r", "withdrawn", purge=True))
         closed = await rig.event(RecorderClosed)
-        assert (closed.sha256, closed.size, closed.failed) == ("", 0, "")
+        assert (closed.sha256, closed.size, closed.failed, closed.purged) == ("", 0, "", True)
+        assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_recording_whose_whole_sound_a_pause_took_back_was_never_one_and_is_not_called_destroyed(
+    caller: Softphone, agent: Softphone, tmp_path: Path
+) -> None:
+    key, path = Key.new(), tmp_path / "r.age"
+    async with running_pool(1) as rig:
+        _, leg, _, agent_leg = await rig.bridged_call(caller, agent)
+        rig.pool.send(RecordOpen("r", leg, agent_leg, str(path), key.recipient, look_behind_ms=5_000))
+        await rig.event(RecorderObserved, lambda event: event.state == "on")
+        await asyncio.sleep(0.3)
+        rig.pool.send(RecordPause("r", "agent_key"))
+        await rig.event(RecorderObserved, lambda event: event.state == "paused")
+        rig.pool.send(RecordClose("r", "withdrawn", purge=True))
+        closed = await rig.event(RecorderClosed)
+        assert closed.frames > 10 and all(span.state == "paused" for span in closed.spans)
+        assert (closed.sha256, closed.purged) == ("", False)
         assert list(tmp_path.iterdir()) == []
 
 

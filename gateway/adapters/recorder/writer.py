@@ -203,7 +203,7 @@ class AgeRecordingWriter:
             self._wait_for_seal()
         if self._feed.purge:
             disk.remove()
-            return Sealed("", 0, self._failed)
+            return Sealed("", 0, self._failed, purged=True)
         return Sealed(disk.hash.hexdigest(), disk.size, self._failed)
 
     def _wait_for_seal(self) -> None:

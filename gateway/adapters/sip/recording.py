@@ -154,6 +154,7 @@ class Recording:
             spans,
             sealed.failed,
             self._asked_ns,
+            sealed.purged,
         )
         if self._sidecar and sealed.sha256:
             try:

@@ -190,9 +190,18 @@ class Desk:
     def gate(self, state: str, recording: str = f"{CALL}-1") -> None:
         self.report(media.RecorderObserved, recording, state, 12, "command")
 
-    def closed(self, recording: str = f"{CALL}-1", sha256: str = "ab" * 32, failed: str = "", frames: int = 50) -> None:
+    def closed(
+        self,
+        recording: str = f"{CALL}-1",
+        sha256: str = "ab" * 32,
+        failed: str = "",
+        frames: int = 50,
+        *,
+        purged: bool = False,
+    ) -> None:
         spans = (media.Span("on", 0, frames, "conversation began"),)
-        self.report(media.RecorderClosed, recording, sha256, 640 if sha256 else 0, frames, spans, failed)
+        size = 640 if sha256 else 0
+        self.report(media.RecorderClosed, recording, sha256, size, frames, spans, failed, purged=purged)
 
     async def ends(self) -> None:
         """The caller hangs up, and everybody does as told."""

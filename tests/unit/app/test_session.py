@@ -1,5 +1,6 @@
 """Calls through the switchboard, with fakes for the world."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -193,8 +194,58 @@ async def test_a_resume_with_other_holds_says_so(desk: Desk) -> None:
     await desk.asks()
     await desk.board.pause(CALL, actor="anna")
     await desk.board.pause(CALL, actor="boss", reason="supervisor")
-    assert await desk.board.resume(CALL, actor="anna") == Outcome(True, "still_paused", True, "other holds remain")
+    assert await desk.board.resume(CALL, actor="anna") == Outcome(True, "still_paused", False, "other holds remain")
+    assert await desk.board.resume(CALL, actor="anna") == Outcome(True, "still_paused", False, "other holds remain")
+    await desk.board.resume(CALL, actor="boss", reason="supervisor")
     assert (await desk.board.resume(CALL, actor="anna")).code == "not_paused"
+
+
+async def test_a_pause_is_not_answered_with_what_was_seen_before_it(desk: Desk) -> None:
+    """Pause, resume and pause again within a frame: the first pause was seen, the second was not yet."""
+    await desk.records()
+    desk.press("*71", AGENT)
+    await desk.sends(media.RecordPause)
+    desk.gate("paused")
+    desk.press("*72", AGENT)
+    await desk.sends(media.RecordResume)
+    asked = spawn(desk.board.pause(CALL, actor="anna"), name="request")
+    await desk.sends(media.RecordPause, 2)
+    await desk.rest()
+    assert not asked.done()
+    desk.gate("on")
+    await desk.rest()
+    assert not asked.done()
+    desk.gate("paused")
+    assert await asked == Outcome(True, "paused", True)
+
+
+async def test_a_recording_sealed_late_is_in_the_evidence_all_the_same(desk: Desk) -> None:
+    await desk.records()
+    desk.report(media.LegEnded, CALLER, 200, "remote")
+    await desk.sends(media.RecordClose)
+    timer = desk.board.session(CALL).timers[f"observe:{RECORDING}"]
+    loop = asyncio.get_running_loop()
+    assert timer.when() - loop.time() > 200, "longer than a slow disk may take"
+    desk.report(media.LegEnded, AGENT, 200, "local")
+    desk.closed()
+    await desk.until(lambda: "call.ended" in desk.log.kinds(CALL))
+    assert [facts["sha256"] for facts in desk.facts("recording.closed")] == ["ab" * 32]
+
+
+async def test_a_recording_sealed_after_its_calls_end_is_in_the_registry(desk: Desk) -> None:
+    await desk.records()
+    session = desk.board.session(CALL)
+    desk.report(media.LegEnded, CALLER, 200, "remote")
+    desk.report(media.LegEnded, AGENT, 200, "local")
+    await desk.sends(media.RecordClose)
+    from gateway.domain import events as ev
+
+    session.post(ev.TimerFired(at_ns=session.now_ns(), timer=f"observe:{RECORDING}"))
+    await desk.until(lambda: CALL not in desk.board.sessions)
+    desk.closed()
+    await desk.rest()
+    row = await desk.registry.recording(RECORDING)
+    assert (row.state, row.sha256) == ("closed", "ab" * 32)
 
 
 async def test_a_resume_is_answered_when_it_was_seen(desk: Desk) -> None:
@@ -213,7 +264,7 @@ async def test_withdrawal_by_request_closes_and_purges(desk: Desk) -> None:
     await desk.records()
     asked = spawn(desk.board.withdraw(CALL, actor="anna"), name="request")
     assert (await desk.sends(media.RecordClose)).purge
-    desk.closed(sha256="")
+    desk.closed(sha256="", purged=True)
     assert await asked == Outcome(True, "withdrawn", True)
     assert (await desk.registry.recording(RECORDING)).state == "destroyed"
     assert desk.facts("recording.destroyed") == [{"recording": RECORDING, "cause": "caller withdrawn"}]

@@ -345,7 +345,7 @@ def test_a_key_without_meaning_outside_the_question_leaves_no_trace(value: str) 
 
 
 def test_withdrawal_during_the_question_ends_it() -> None:
-    book = asked() >> keys("*9") << digit("withdrawal", counted=True, key="*9") << CUT << verdict("withdrawn")
+    book = asked() >> keys("*9") << digit("withdrawn", counted=True, key="*9") << CUT << verdict("withdrawn")
     (book << says("withdrawn") >> ends(ASK, 900) >> hears(TOLD) << do.ConnectAgent(AGENT, recorded=False)).end()
 
 

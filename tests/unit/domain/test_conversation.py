@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain import commands as do
 from gateway.domain import events as ev
-from gateway.domain.call import AGENT, CALLER, Call, IllegalPhase, Phase
+from gateway.domain.call import AGENT, CALLER, NOTES_CAP, Call, IllegalPhase, Phase
 from gateway.domain.recording import Hold, Recorder, RecorderState, Stage
 from gateway.domain.rules import FailMode, PauseLimitAction, Rules
 from tests.unit.domain.playbook import (
@@ -46,6 +46,7 @@ from tests.unit.domain.playbook import (
 )
 
 OBSERVE = do.StartTimer("observe:call-1", 2_000)
+OBSERVE_THE_END = do.StartTimer("observe:call-1", 300_000)
 REFUSE = {"fail_mode": FailMode.REFUSE_CALL}
 
 
@@ -169,7 +170,7 @@ def test_an_opening_recorder_seen_otherwise_is_closed(state: str) -> None:
         << closes(cause="recorder_contradicts")
         << do.RaiseAlarm("recorder_contradicts")
         << entry("recorder.command", command="close")
-        << OBSERVE
+        << OBSERVE_THE_END
     ).end()
 
 
@@ -223,15 +224,30 @@ def test_a_recorder_that_is_not_seen_is_closed(late: list[ev.Event]) -> None:
     if late:
         book >> late << pauses() << OBSERVE
     book >> fires("observe:call-1") << closes(cause="recorder_unobserved") << do.RaiseAlarm("recorder_unobserved")
-    book << OBSERVE >> seen("on") >> seen("paused") >> fires("observe:call-1")
+    book << OBSERVE_THE_END >> seen("on") >> seen("paused") >> fires("observe:call-1")
     (
         book
         << entry("recording.closed", failed="the end was never observed")
         << do.RaiseAlarm("recorder_unclosed")
-        >> closed()
+        >> closed(sha256="00")
+        << entry("recording.closed", sha256="00", failed="")
+        >> closed(sha256="11")
         >> pause(request="r")
         << do.Reply("r", False, "not_recording")
     ).end()
+    assert [e.facts.get("sha256") for e in book.entries("recording.closed")] == [None, "00"]
+
+
+def test_the_end_of_a_recording_is_given_time_to_seal_and_check_it() -> None:
+    book = recording() >> keys("*9") << closes() << says("withdrawn")
+    assert OBSERVE_THE_END in book.seen and OBSERVE not in book.asked
+    (book >> closed(sha256="00") << do.StopTimer("observe:call-1")).end()
+
+
+def test_a_recording_given_up_and_purged_after_all_is_written_down_as_destroyed() -> None:
+    book = recording(purge_on_withdrawal=True) >> keys("*9") << closes(purge=True) << says("withdrawn")
+    book >> fires("observe:call-1") << do.RaiseAlarm("recorder_unclosed") >> closed(purged=True)
+    (book << entry("recording.closed", purged=True) << entry("recording.destroyed", recording="call-1")).end()
 
 
 def test_the_timer_of_a_recorder_that_was_seen_closes_nothing() -> None:
@@ -330,8 +346,29 @@ def test_two_holds_are_both_needed() -> None:
     book = recording() >> pause("card_entry", "1") << pauses() << do.Reply("1", True, "paused") >> seen("paused")
     book << says("paused", AGENT) >> pause("agent_key", "2") << do.Reply("2", True, "paused")
     book >> resume("agent_key", "3") << do.Reply("3", True, "still_paused")
+    book >> resume("agent_key", "5") << do.Reply("5", True, "still_paused")
     book >> resume("card_entry", "4") << do.Reply("4", True, "resumed") << resumes()
     book.end()
+
+
+def test_nobody_lifts_a_supervisors_pause_but_that_supervisor() -> None:
+    def ask(kind: Any, actor: str, request: str) -> ev.Event:
+        event: ev.Event = kind(at_ns=20_000_000_000, reason="supervisor", actor=actor, request=request)
+        return event
+
+    pausing, resuming = ev.PauseRequested, ev.ResumeRequested
+    book = recording() >> ask(pausing, "supervisor:a", "1") << pauses()
+    book << entry("hold.set", hold="supervisor:a", reason="supervisor", actor="supervisor:a")
+    book << do.StartTimer("hold:supervisor:a", 180_000) << do.Reply("1", True, "paused")
+    book >> seen("paused") << says("paused", AGENT)
+    book >> ask(pausing, "supervisor:b", "2") << entry("hold.set", hold="supervisor:b") << do.Reply("2", True, "paused")
+    book >> keys("*71", AGENT) << entry("hold.set", hold="agent_key") >> keys("*72", AGENT) << entry("hold.cleared")
+    book >> ask(resuming, "supervisor:b", "3") << entry("hold.cleared", hold="supervisor:b", reason="supervisor")
+    book << do.Reply("3", True, "still_paused")
+    book >> ev.TimerFired(at_ns=200_000_000_000, timer="hold:supervisor:a") << do.RaiseAlarm("pause_limit")
+    book << entry("hold.overdue", hold="supervisor:a", reason="supervisor") << says("reminder", AGENT)
+    book >> ask(resuming, "supervisor:a", "4") << do.StopTimer("hold:supervisor:a") << do.Reply("4", True, "resumed")
+    (book << resumes()).end()
 
 
 def test_requests_are_answered_with_what_is_so() -> None:
@@ -429,7 +466,7 @@ def test_withdrawal_by_key_stops_the_recording_at_once() -> None:
         recording()
         >> keys("*9")
         << closes(purge=False, cause="caller withdrawn")
-        << digit("withdrawal", counted=True, key="*9")
+        << digit("withdrawn", counted=True, key="*9")
         << verdict("withdrawn")
         << says("withdrawn")
         << entry("recorder.command", command="close")
@@ -455,7 +492,24 @@ def test_withdrawal_of_a_paused_recording() -> None:
 
 def test_withdrawal_where_the_law_gives_none() -> None:
     book = recording(may_withdraw=False) >> withdraw(request="r") << do.Reply("r", False, "withdrawal_not_offered")
-    (book >> keys("*9")).end()
+    (book >> keys("*9") << digit("withdrawal not offered", leg=CALLER)).end()
+    assert "key" not in book.entries("answer.digit")[-1].facts
+
+
+@pytest.mark.parametrize("rules", [{"may_withdraw": False}, {}])
+def test_codes_that_change_nothing_do_not_fill_the_log(rules: dict[str, Any]) -> None:
+    book = recording(**rules) if rules else refused()
+    before = len(book.entries("answer.digit"))
+    for _ in range(NOTES_CAP + 5):
+        book >> keys("*9")
+    book.end()
+    noted = book.entries("answer.digit")[before:]
+    assert 0 < len(noted) <= NOTES_CAP and not any(e.facts["counted"] for e in noted)
+
+
+def test_asking_again_when_there_is_nothing_to_ask_is_a_note() -> None:
+    (recording() >> keys("*1") << digit("nothing to ask", leg=CALLER)).end()
+    (asked() >> keys("*1") << digit("not connected", leg=CALLER)).end()
 
 
 @pytest.mark.parametrize("begin", [asked, listening])
@@ -502,7 +556,7 @@ def test_consent_anew_records_in_a_new_file() -> None:
         << says("withdrawn")
         >> closed()
         >> keys("*1")
-        << digit("wants to be asked again", counted=True, key="*1")
+        << digit("asking", counted=True, key="*1")
         << entry("ask.again", party=CALLER, actor=CALLER)
         << do.PlayPrompt(CALLER, "ask", ASK_2)
         >> hears(ASK_2)

@@ -41,12 +41,12 @@ def observed(state: str, at_frame: int = 0, recording: str = "r1") -> Step:
     return "recorder.observed", facts
 
 
-def hold(reason: str = "agent_key") -> Step:
-    return "hold.set", {"reason": reason, "actor": "agent", "expires_in_ms": 60_000}
+def hold(reason: str = "agent_key", **more: str) -> Step:
+    return "hold.set", {"reason": reason, "actor": "agent", "expires_in_ms": 60_000, **more}
 
 
-def unhold(reason: str = "agent_key") -> Step:
-    return "hold.cleared", {"reason": reason, "actor": "agent"}
+def unhold(reason: str = "agent_key", **more: str) -> Step:
+    return "hold.cleared", {"reason": reason, "actor": "agent", **more}
 
 
 def closed(*spans: tuple[str, int, int], recording: str = "r1", failed: str = "") -> Step:

@@ -70,6 +70,13 @@ LIES: dict[str, tuple[list[Step], str]] = {
         [arrived(), verdict(), command("open"), hold(), hold("card_entry"), unhold(), command("resume")],
         "hold 'card_entry' of entry 4",
     ),
+    "resumed under the hold of another who had the same reason": (
+        [
+            *(arrived(), verdict(), command("open"), hold("supervisor", hold="supervisor:a")),
+            *(hold("supervisor", hold="supervisor:b"), unhold("supervisor", hold="supervisor:b"), command("resume")),
+        ],
+        "hold 'supervisor:a' of entry 3",
+    ),
     "opened after the end": ([arrived(), verdict(), ended(3), command("open")], "after the call ended"),
     "ended twice": ([arrived(), ended(2), ended(3)], "ended already"),
     "entries lost before the end": (

@@ -79,9 +79,13 @@ def test_contract_nothing_written_is_no_recording(writer: RecordingWriter) -> No
     assert seal(writer) == Sealed("", 0)
 
 
+def test_contract_nothing_written_cannot_be_purged(writer: RecordingWriter) -> None:
+    assert seal(writer, purge=True) == Sealed("", 0)
+
+
 def test_contract_a_purged_recording_is_none(writer: RecordingWriter) -> None:
     writer.write(frame(1))
-    assert seal(writer, purge=True) == Sealed("", 0)
+    assert seal(writer, purge=True) == Sealed("", 0, purged=True)
 
 
 def test_contract_nothing_is_taken_after_the_seal(writer: RecordingWriter) -> None:
