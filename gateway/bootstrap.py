@@ -1,6 +1,7 @@
 """The one place that wires adapters to ports."""
 
 import shutil
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,12 @@ from pathlib import Path
 
 import structlog
 
+from gateway.adapters.asterisk.ami.client import AmiClient
+from gateway.adapters.asterisk.ami.settings import ManagerServer
+from gateway.adapters.asterisk.ami_library import library_client
+from gateway.adapters.asterisk.pbx import AsteriskPbx, AsteriskServer
 from gateway.adapters.config.policies import FilePolicyBook, load_book, prompt_minima, prompt_problems
-from gateway.adapters.config.settings import Settings
+from gateway.adapters.config.settings import Asterisk, Settings
 from gateway.adapters.keys.file_keys import FileKeyStore
 from gateway.adapters.prompts.library import FilePromptLibrary, load_prompts
 from gateway.adapters.recorder.vault import AgeVault
@@ -79,6 +84,25 @@ def agent_route(template: str) -> Callable[[CallFacts], str]:
     return route
 
 
+def asterisk_pbx(sections: Sequence[Asterisk]) -> AsteriskPbx | None:
+    """Return the Asterisk servers of the configuration, None when there is none. Raises `SettingsError`."""
+    servers = []
+    for section in sections:
+        host, _, port = section.ami.rpartition(":")
+        server = ManagerServer(
+            section.name,
+            host.strip("[]"),
+            section.user,
+            section.read_secret(),
+            port=int(port),
+            tls=ssl.create_default_context() if section.tls else None,
+        )
+        client = AmiClient(server) if section.client == "own" else library_client(server)
+        source = section.source or host
+        servers.append(AsteriskServer(client, source, section.agents, section.endpoint, section.spool))
+    return AsteriskPbx(servers) if servers else None
+
+
 @dataclass(slots=True, eq=False)
 class Gateway:
     """A running gateway."""
@@ -92,6 +116,7 @@ class Gateway:
     api_keys: SqliteApiKeys
     prompts: FilePromptLibrary
     database: RegistryDatabase
+    pbx: AsteriskPbx | None = None
 
     def not_ready(self) -> list[str]:
         """Return what stands against taking a call now; empty: ready."""
@@ -102,6 +127,9 @@ class Gateway:
             because.append("no SIP worker is running")
         elif not self.pool.free_calls:
             because.append("every SIP worker is full")
+        lost = [name for name, connected in (self.pbx.servers if self.pbx else {}).items() if not connected]
+        if lost:
+            because.append(f"no manager connection to {', '.join(lost)}: its calls are connected unasked, unrecorded")
         if shutil.disk_usage(self.settings.storage.folder).free < MINIMUM_FREE_BYTES:
             because.append("the disk is nearly full: calls are connected, but nothing can be recorded")
         return because
@@ -112,6 +140,8 @@ class Gateway:
         await self.switchboard.drain(cause=cause)
         await self.front.stop()
         await self.pool.stop()
+        if self.pbx is not None:
+            await self.pbx.stop()
         await self.database.aclose()
         await self.evidence.aclose()
 
@@ -127,6 +157,7 @@ async def start_gateway(settings: Settings) -> Gateway:
     book = load_book(settings.policy.folder)
     if problems := prompt_problems(book, prompts):
         raise PolicyError(problems)
+    pbx = asterisk_pbx(settings.asterisk)
     clock = SystemClock()
     evidence = SqliteEvidenceLog(folders.evidence, folders.keys, settings.evidence.origin)
     database = RegistryDatabase(folders.registry)
@@ -168,17 +199,22 @@ async def start_gateway(settings: Settings) -> Gateway:
             identities=Ulids(),
             route=agent_route(settings.sip.agent),
             recordings=folders.recordings,
+            pbx=pbx,
         )
         await recover(services)
         switchboard = Switchboard(services)
+        if pbx is not None:
+            await pbx.start()
         await pool.start(switchboard.on_media)
     except BaseException:
+        if pbx is not None:
+            await pbx.stop()
         await front.stop()
         await database.aclose()
         await evidence.aclose()
         raise
     api_keys = SqliteApiKeys(database)
-    return Gateway(settings, services, switchboard, pool, front, evidence, api_keys, prompts, database)
+    return Gateway(settings, services, switchboard, pool, front, evidence, api_keys, prompts, database, pbx)
 
 
 def main_worker() -> None:

@@ -1,13 +1,15 @@
 """The one place in the whole gateway where a recorder is opened or let run on.
 
-Both functions ask for the receipt of a durable verdict: without one they cannot be called (invariant 2).
-An AST test keeps `RecordOpen` and `RecordResume` from being made anywhere else.
+Every function here asks for the receipt of a durable verdict: without one it cannot be called (invariant 2).
+An AST test keeps `RecordOpen` and `RecordResume` from being made, and `expect_recorder` and `resume` of a PBX's channel
+from being called, anywhere else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.ports.evidence import Receipt
 from gateway.ports.media import MediaCommand, PausedFill, RecordOpen, RecordResume
+from gateway.ports.pbx import PbxChannel
 
 
 class NoDurableVerdict(RuntimeError):
@@ -44,3 +46,19 @@ def resume_recorder(
     """Let *recording* run on, on the strength of *receipt*. Raises `NoDurableVerdict`."""
     _require_verdict(receipt, call_id)
     send(RecordResume(recording, cause))
+
+
+async def allow_recorder(
+    channel: PbxChannel, receipt: Receipt | None, *, call_id: str, variables: Mapping[str, str]
+) -> None:
+    """Tell a PBX on the strength of *receipt* that it may record; *variables* has the verdict last, so that a
+    dialplan that reads it has the rest. Raises `NoDurableVerdict`, `PbxUnavailable`, `PbxRefused`."""
+    _require_verdict(receipt, call_id)
+    await channel.expect_recorder(call_id)
+    await channel.tell(variables)
+
+
+async def resume_pbx_recorder(channel: PbxChannel, receipt: Receipt | None, *, call_id: str) -> None:
+    """Let a PBX's recorder run on, on the strength of *receipt*. Raises as `allow_recorder`."""
+    _require_verdict(receipt, call_id)
+    await channel.resume()

@@ -12,6 +12,7 @@ from gateway.ports.clock import Clock, Identities
 from gateway.ports.evidence import EvidenceLog
 from gateway.ports.keys import KeyStore
 from gateway.ports.media import MediaServer
+from gateway.ports.pbx import Pbx
 from gateway.ports.policy import CallFacts, PolicyBook
 from gateway.ports.prompts import PromptLibrary
 from gateway.ports.registry import CallRegistry, RegistryUnavailable
@@ -41,6 +42,7 @@ class Services:
     identities: Identities
     route: Route
     recordings: Path
+    pbx: Pbx | None = None
     taps: list[Tap] = field(default_factory=list)
 
     async def note_closed(self, recording: str, sha256: str, size: int, frames: int) -> None:

@@ -1,9 +1,10 @@
 """One call: one queue, one task. Media events and requests go in; the call decides; handlers act."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -86,6 +87,13 @@ class CallSession:
     def agent(self) -> str:
         """The agent's name: the user part of the address the call was routed to."""
         return self.agent_uri.partition(":")[2].partition("@")[0]
+
+    @property
+    def handlers(self) -> Mapping[type[do.Command], Callable[[Any, Any], Awaitable[None]]]:
+        """What is done for each command."""
+        from gateway.app.handlers import HANDLERS
+
+        return HANDLERS
 
     def now_ns(self) -> int:
         return self.services.clock.monotonic_ns()
@@ -187,8 +195,6 @@ class CallSession:
 
     async def run(self) -> None:
         """Take the call from its arrival to its end. Never raises for what a caller did."""
-        from gateway.app.handlers import HANDLERS
-
         self.legs[CALLER] = self.incoming.leg
         self.post(ev.CallArrived(at_ns=self.incoming.mono_ns, facts=self._arrival(), personal=self._personal()))
         try:
@@ -197,7 +203,7 @@ class CallSession:
                 self.services.tap(self.call_id, event, event.at_ns)
                 for command in self.call.handle(event):
                     self.services.tap(self.call_id, command, self.now_ns())
-                    await HANDLERS[type(command)](self, command)
+                    await self.handlers[type(command)](self, command)
                 self._changed.set()
                 self.on_change(self)
         finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import structlog
 
 from gateway.app.feed import Feed
+from gateway.app.pbx_session import PbxSession
 from gateway.app.services import Services
 from gateway.app.session import CallSession, Outcome
 from gateway.app.tasks import spawn
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT_KEY, CALLER, Call, Phase
+from gateway.domain.pbx_call import PbxCall
 from gateway.domain.recording import RecorderState
 from gateway.ports import media
+from gateway.ports.pbx import Pbx, PbxUnavailable
 from gateway.ports.policy import CallFacts
 from gateway.ports.registry import RegistryUnavailable
 
@@ -68,16 +72,15 @@ class Switchboard:
         if self.draining:
             self.services.media.send(media.Reject(event.leg, 503, "Service Unavailable"))
             return
-        facts = CallFacts(
-            caller=event.from_number,
-            called=event.to_number,
-            headers={name.lower(): value for name, value in event.headers},
-        )
+        headers = {name.lower(): value for name, value in event.headers}
+        if self.services.pbx is not None and self.services.pbx.sends(event):
+            self._sent_by_pbx(self.services.pbx, event, headers)
+            return
+        facts = CallFacts(caller=event.from_number, called=event.to_number, headers=headers)
         decision = self.services.policy.resolve(facts)
-        call = Call(self.services.identities.call_id(), decision.rules)
         session = CallSession(
             services=self.services,
-            call=call,
+            call=Call(self.services.identities.call_id(), decision.rules),
             incoming=event,
             facts=facts,
             decision=decision,
@@ -85,9 +88,43 @@ class Switchboard:
             started=self.services.clock.utc(),
             on_change=self._publish,
         )
-        self.sessions[call.call_id] = session
+        self._begin(session)
+
+    def _begin(self, session: CallSession) -> None:
+        event = session.incoming
+        self.sessions[session.call_id] = session
         self._legs[event.leg] = session
         spawn(self._serve(session), name="call")
+
+    def _sent_by_pbx(self, pbx: Pbx, event: media.Incoming, headers: Mapping[str, str]) -> None:
+        """A dialplan sends its caller to be asked. What cannot be watched is not asked: the dialplan goes on."""
+        running = self.sessions.get(headers.get("x-consent-call-id", ""))
+        channel = headers.get("x-consent-channel", "")
+        if isinstance(running, PbxSession) and running.channel.channel == channel:
+            self._legs[event.leg] = running
+            running.sent_again(event)
+            return
+        facts = CallFacts(
+            caller=event.from_number, called=headers.get("x-consent-called") or event.to_number, headers=headers
+        )
+        decision = self.services.policy.resolve(facts)
+        session = PbxSession(
+            services=self.services,
+            call=PbxCall(self.services.identities.call_id(), decision.rules),
+            incoming=event,
+            facts=facts,
+            decision=decision,
+            agent_uri="",
+            started=self.services.clock.utc(),
+            on_change=self._publish,
+        )
+        try:
+            session.channel = pbx.find(event, session.pbx_event)
+        except PbxUnavailable as error:
+            _log.error("a call of a PBX is not asked", error=str(error))
+            self.services.media.send(media.Reject(event.leg, 503, "Service Unavailable"))
+            return
+        self._begin(session)
 
     async def _serve(self, session: CallSession) -> None:
         """Run one call from its registration to its end."""

@@ -4,9 +4,10 @@
 less stand first in the answer, so nothing can delay them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import ClassVar
 
 from gateway.domain import commands as do
 from gateway.domain import events as ev
@@ -40,6 +41,7 @@ class Phase(StrEnum):
     ASKING = "asking"
     TELLING = "telling"
     DIALLING = "dialling"
+    RETURNING = "returning"
     TALKING = "talking"
     ENDING = "ending"
     OVER = "over"
@@ -73,6 +75,13 @@ class IllegalPhase(RuntimeError):
 
 class Call:
     """One call's whole truth. Deterministic: the same events give the same commands."""
+
+    phases: ClassVar[Mapping[Phase, tuple[Phase, ...]]] = PHASES
+
+    @property
+    def handlers(self) -> "Handlers":
+        """What is done for each type of event; a type that is not there is not of this call's way."""
+        return HANDLERS
 
     def __init__(self, call_id: str, rules: Rules) -> None:
         self.call_id = call_id
@@ -108,10 +117,19 @@ class Call:
     def desired(self) -> RecorderState:
         """What the recorder should be. Before the parties talk, when evidence was lost, and when "recording" is not
         among the purposes that the parties are asked for: off."""
-        if self.phase is not Phase.TALKING or not self.provable or "recording" not in self.rules.purposes:
+        if not self._may_be_recorded():
             return RecorderState.OFF
-        present = [party for name, party in self.parties.items() if self.legs[name].up]
-        return desired_state([party.verdict for party in present], self.holds.values())
+        return desired_state([party.verdict for party in self._present()], self._holds_that_count())
+
+    def _may_be_recorded(self) -> bool:
+        return self.phase is Phase.TALKING and self.provable and "recording" in self.rules.purposes
+
+    def _present(self) -> Iterable[Consent]:
+        """The parties who can be heard on a recording."""
+        return [party for name, party in self.parties.items() if self.legs[name].up]
+
+    def _holds_that_count(self) -> Iterable[Hold]:
+        return self.holds.values()
 
     @property
     def recording(self) -> str:
@@ -130,15 +148,19 @@ class Call:
         self._out = []
         self._now = event.at_ns
         if self.phase is not Phase.OVER:
-            _HANDLERS[type(event)](self, event)
+            self.handlers[type(event)](self, event)
             self._settle()
         less = [c for c in self._out if isinstance(c, do.PauseRecorder | do.CloseRecorder)]
         return less + [c for c in self._out if c not in less]
 
     def _settle(self) -> None:
         """Couple consent, holds, recorder and phase until nothing moves any more."""
-        while self._reconcile_recorder() or self._let_waiting_act() or self._finish():
+        while self._reconcile_recorder() or self._let_waiting_act() or self._further() or self._finish():
             pass
+
+    def _further(self) -> bool:
+        """What a way through the network adds to the fixed point; say whether anything moved."""
+        return False
 
     def _reconcile_recorder(self) -> bool:
         before = self.recorder
@@ -204,7 +226,7 @@ class Call:
         self._out.append(command)
 
     def _go(self, phase: Phase) -> None:
-        if phase not in PHASES[self.phase]:
+        if phase not in self.phases[self.phase]:
             raise IllegalPhase(f"{phase} cannot follow {self.phase}")
         self.phase = phase
 
@@ -302,9 +324,10 @@ class Call:
         if self.verdict not in COVERED and self.rules.fail_mode is FailMode.REFUSE_CALL:
             self._end("recording refused")
         else:
-            self._dial()
+            self._go_on()
 
-    def _dial(self) -> None:
+    def _go_on(self) -> None:
+        """The caller is decided about and knows it: to the agent."""
         self._go(Phase.DIALLING)
         self.legs[AGENT] = Leg()
         self.parties[AGENT] = Consent(AGENT, state=State.NOT_REQUIRED)
@@ -333,7 +356,7 @@ class Call:
         else:
             self.parties[CALLER] = Consent(CALLER, state=State.NOT_REQUIRED)
             self._log_verdict(CALLER)
-            self._dial()
+            self._go_on()
 
     def _begin_conversation(self) -> None:
         self._log_verdict(AGENT)
@@ -369,19 +392,24 @@ class Call:
             self._told()
 
     def _digit(self, event: ev.DigitPressed) -> None:
-        leg = self.legs.get(event.leg)
+        name = self._pressed_on(event)
+        leg = self.legs.get(name)
         if leg is None or not leg.up:
             return
-        codes = self._codes(event.leg)
+        codes = self._codes(name)
         matched = match_code(leg.pending, event.value, codes)
         leg.pending = matched.pending
-        self._emit(do.StopTimer(f"code:{event.leg}"))
+        self._emit(do.StopTimer(f"code:{name}"))
         if matched.pending:
-            self._emit(do.StartTimer(f"code:{event.leg}", self.rules.code_gap_ms))
+            self._emit(do.StartTimer(f"code:{name}", self.rules.code_gap_ms))
         if matched.passed:
             self._ordinary_digits(event, matched.passed)
         if matched.code:
             codes[matched.code](event)
+
+    def _pressed_on(self, event: ev.DigitPressed) -> str:
+        """The leg whose keys these are."""
+        return event.leg
 
     def _codes(self, leg: str) -> dict[str, Callable[[ev.DigitPressed], None]]:
         """The in-call codes of a leg: a party's codes work on his own leg only."""
@@ -417,7 +445,11 @@ class Call:
         elif event.leg != CALLER and asked:
             self._append_capped(digit_entry(event, False, "key of the wrong leg"))
         if self.phase is Phase.TALKING and not asked:
-            self._emit(do.RelayDigits(AGENT if event.leg == CALLER else CALLER, digits))
+            self._relay(event.leg, digits)
+
+    def _relay(self, leg: str, digits: str) -> None:
+        """Digits pressed on *leg* in a conversation are for the other side."""
+        self._emit(do.RelayDigits(AGENT if leg == CALLER else CALLER, digits))
 
     def _timer(self, event: ev.TimerFired) -> None:
         kind, _, rest = event.timer.partition(":")
@@ -428,7 +460,7 @@ class Call:
             leg = self.legs[rest]
             digits, leg.pending = leg.pending, ""
             if digits and self.phase is Phase.TALKING and self.verdict is not Verdict.PENDING:
-                self._emit(do.RelayDigits(AGENT if rest == CALLER else CALLER, digits))
+                self._relay(rest, digits)
         elif kind == "hold" and rest in self.holds and self._is_due(self.holds[rest]):
             self._hold_expired(rest)
         elif kind == "reminder" and rest in self.holds:
@@ -622,7 +654,8 @@ class Call:
 _DIAL_FAILURES = {486: "agent busy", 600: "agent busy", 603: "agent declined", 408: "agent did not answer"}
 _DIAL_FAILURES |= {480: "agent did not answer", 487: "agent did not answer"}
 
-_HANDLERS: Mapping[type[ev.Event], Callable[..., None]] = {
+Handlers = dict[type[ev.Event], Callable[..., None]]
+HANDLERS: Handlers = {
     ev.CallArrived: Call._call_arrived,
     ev.LegRang: Call._leg_rang,
     ev.LegAnswered: Call._leg_answered,

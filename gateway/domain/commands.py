@@ -67,6 +67,14 @@ class ConnectAgent(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnCall(Command):
+    """Give the caller back to the PBX with *verdict* for its dialplan, and end the leg. It records nothing."""
+
+    leg: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeLegs(Command):
     """Connect two legs' audio both ways."""
 

@@ -178,3 +178,28 @@ class AskStarted(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyLeft(Event):
     """Internal to the aggregate: the party's leg is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallReturned(Event):
+    """The PBX has the caller back and took his verdict; the leg to us is ending."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSentAgain(Event):
+    """The PBX sent a caller of a running call once more, to be asked anew: his recorder there was stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyJoined(Event):
+    """Somebody else can be heard, or is about to be. *covered*: nobody has to ask him (an employee)."""
+
+    party: str
+    covered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyGone(Event):
+    """Somebody who joined is gone again."""
+
+    party: str

@@ -24,6 +24,8 @@ _CARRIED = frozenset(
         "leg.held",
         "hold.overdue",
         "ask.again",
+        "party.joined",
+        "party.gone",
         "personal.erased",
     }
 )

@@ -25,8 +25,6 @@ EQUIVALENT: dict[str, str] = {
     "without verdict not in COVERED": _DUTY,
     "call.py: _leg_answered tests leg is None or leg.up or leg.gone or (self.phase is Phase.ENDING) "
     "without leg.gone": "a leg that is gone has begun the end of the call",
-    "call.py: _reconsent tests consent is None or self.phase is not Phase.TALKING or event.party != CALLER "
-    "without consent is None": "the caller is always a party",
     "call.py: _ordinary_digits tests event.leg != CALLER and asked without event.leg != CALLER": (
         "a caller who is asked was dealt with just before"
     ),

@@ -5,9 +5,9 @@ import ipaddress
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 HostPort = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
@@ -53,6 +53,50 @@ class Sip(_Section):
         return value
 
 
+class Asterisk(_Section):
+    """One Asterisk whose dialplan sends its callers to be asked (`dialplan/asterisk`).
+
+    *ami*: where its manager interface listens. *source*: the address its INVITEs come from, `host` or `host:port`; left
+    out: the host of *ami*. *agents*: endpoints whose users need not be asked, `PJSIP/alice` or patterns such as
+    `PJSIP/1???`; whoever else is connected counts as not covered, and the recorder waits. *spool*: where its
+    `/var/spool/asterisk/monitor` can be read, left out: not from this machine.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "asterisk"
+    ami: HostPort = "127.0.0.1:5038"
+    user: str = "consent-gateway"
+    secret_file: Path | None = None
+    secret: str = Field(default="", repr=False)
+    source: str = ""
+    agents: tuple[str, ...] = Field(min_length=1)
+    endpoint: str = "PJSIP/consent-gateway"
+    spool: Path | None = None
+    tls: bool = False
+    client: Literal["own", "asterisk-ami"] = "own"
+
+    @field_validator("agents")
+    @classmethod
+    def _endpoints(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any("/" not in pattern for pattern in value):
+            raise ValueError('write endpoints with their technology, such as "PJSIP/alice" or "PJSIP/1???"')
+        return value
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> "Asterisk":
+        if bool(self.secret) is (self.secret_file is not None):
+            raise ValueError("the secret of manager.conf is needed once: secret_file (a file of mode 600), or secret")
+        return self
+
+    def read_secret(self) -> str:
+        """Return the secret. Raises `SettingsError`."""
+        if self.secret_file is None:
+            return self.secret
+        try:
+            return self.secret_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"asterisk {self.name}: {self.secret_file}: {type(error).__name__}") from None
+
+
 class Http(_Section):
     """The HTTP side."""
 
@@ -90,6 +134,7 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix="CONSENT_GATEWAY_", env_nested_delimiter="__"
     )
     sip: Sip = Sip()
+    asterisk: tuple[Asterisk, ...] = ()
     http: Http = Http()
     storage: Storage = Storage()
     evidence: Evidence = Evidence()

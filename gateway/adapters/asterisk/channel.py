@@ -1,0 +1,266 @@
+"""One asked person's channel in one Asterisk: its recorder, its keys, and who is connected to it.
+
+What is wanted of the recorder stands in `_wanted` and is brought about by one task at a time, so that a pause that
+comes before the recorder's start, or in the middle of a resume, is never lost. The effect is looked for: a success of
+MixMonitorMute says nothing (facts-asterisk.md), so the recorder is asked for by its id before and after.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from gateway.adapters.asterisk.spool import file_facts
+from gateway.app.tasks import spawn
+from gateway.ports.manager import ActionRefused, ManagerClient, ManagerError, ManagerResponse
+from gateway.ports.pbx import (
+    ChannelEnded,
+    ForeignRecorder,
+    Joined,
+    KeyPressed,
+    Left,
+    PbxEvent,
+    PbxRefused,
+    PbxSink,
+    PbxUnavailable,
+    RecorderGone,
+    RecorderRuns,
+    Sight,
+    Withdrew,
+)
+
+_log = structlog.get_logger(__name__)
+
+UNMUTE_AFTER_S: Final = 0.08
+"""Mute is applied when the recorder reads: up to 60 ms queued while muted would be written after an unmute."""
+
+SAME_KEY_NS: Final = 60_000_000
+"""Asterisk reports the last key of a feature code twice, 50 ms apart; nobody presses one so fast."""
+
+Wanted = Literal["none", "on", "paused", "closed"]
+LAMP: Final = {"on": "INUSE", "paused": "RINGING", "off": "NOT_INUSE"}
+
+
+class AsteriskChannel:
+    """A `PbxChannel`. Made by `Switch.watch`."""
+
+    def __init__(
+        self,
+        client: ManagerClient,
+        channel: str,
+        linkedid: str,
+        sink: PbxSink,
+        *,
+        spool: Path | None,
+        on_forget: Callable[["AsteriskChannel"], None],
+    ) -> None:
+        self.channel = channel
+        self.linkedid = linkedid
+        self._client = client
+        self._sink = sink
+        self._spool = spool
+        self._on_forget = on_forget
+        self._generation = client.state.generation
+        self._wanted: Wanted = "none"
+        self._recorder = ""
+        self._file = ""
+        self._lamp_name: str | None = None
+        self._others: dict[str, tuple[str, bool]] = {}
+        self._last_key = ("", "", 0)
+        self._turn = asyncio.Lock()
+
+    @property
+    def server(self) -> str:
+        return self._client.server
+
+    # --- what is asked of it ----------------------------------------------------------------------------------------
+
+    async def tell(self, variables: Mapping[str, str]) -> None:
+        for name, value in variables.items():
+            await self._act("Setvar", Variable=name, Value=value)
+
+    async def expect_recorder(self, call_id: str) -> None:
+        self._wanted, self._recorder, self._file = "on", "", ""
+
+    async def pause(self) -> None:
+        self._wanted = "paused"
+        await self._bring_about()
+
+    async def resume(self) -> None:
+        self._wanted = "on"
+        await asyncio.sleep(UNMUTE_AFTER_S)
+        await self._bring_about()
+
+    async def close(self) -> None:
+        self._wanted = "closed"
+        await self._bring_about()
+
+    async def lamp(self, state: Literal["on", "paused", "off"]) -> None:
+        try:
+            if self._lamp_name is None:
+                self._lamp_name = await self._variable("CONSENT_LAMP")
+            if self._lamp_name:
+                name = f"DEVICE_STATE(Custom:consent-{self._lamp_name})"
+                await self._client.action("Setvar", {"Variable": name, "Value": LAMP[state]})
+        except (ManagerError, PbxUnavailable, PbxRefused) as error:
+            _log.warning("a lamp was not set", server=self.server, error=type(error).__name__)
+
+    async def hang_up(self) -> None:
+        await self._act("Hangup", Cause="21")
+
+    async def kept(self, path: str, *, purge: bool) -> dict[str, object]:
+        return await asyncio.to_thread(file_facts, self._spool, path, purge=purge)
+
+    def forget(self) -> None:
+        self._on_forget(self)
+
+    # --- what is heard of it ----------------------------------------------------------------------------------------
+
+    def ended(self) -> None:
+        """The channel hung up: a recorder on it ended with it."""
+        self._gone()
+        self._tell(ChannelEnded(time.monotonic_ns()))
+        self.forget()
+
+    def key(self, by: str, digit: str, *, by_asked: bool) -> None:
+        """A key came through."""
+        now = time.monotonic_ns()
+        if self._last_key[:2] == (by, digit) and now - self._last_key[2] < SAME_KEY_NS:
+            return
+        self._last_key = by, digit, now
+        self._tell(KeyPressed(now, by_asked, digit))
+
+    def withdrew(self) -> None:
+        """The dialplan's withdrawal ran."""
+        self._tell(Withdrew(time.monotonic_ns()))
+
+    def others(self, present: Mapping[str, tuple[str, bool]]) -> None:
+        """These are connected, or about to be: unique id to line and whether he is covered."""
+        for party in [p for p in self._others if p not in present]:
+            del self._others[party]
+            self._tell(Left(time.monotonic_ns(), party))
+        for party, (line, covered) in present.items():
+            if party not in self._others:
+                self._others[party] = line, covered
+                self._tell(Joined(time.monotonic_ns(), party, line, covered))
+
+    def recorder_started(self) -> None:
+        """Some recorder started on the channel."""
+        spawn(self._find_recorder(), name="recorder started")
+
+    def recorder_stopped(self) -> None:
+        """Some recorder stopped on the channel."""
+        spawn(self._check_recorder(), name="recorder stopped")
+
+    def out_of_sight(self) -> None:
+        """The server cannot be seen any more."""
+        self._tell(Sight(time.monotonic_ns(), clear=False))
+
+    async def back_in_sight(self, *, there: bool) -> None:
+        """The server can be seen again: what was is compared with what is."""
+        self._generation = self._client.state.generation
+        if not there:
+            self._gone()
+            self._tell(ChannelEnded(time.monotonic_ns(), seen=False))
+            self.forget()
+            return
+        self._tell(Sight(time.monotonic_ns(), clear=True))
+        if self._wanted != "none":
+            await self._find_recorder()
+
+    # --- the recorder -----------------------------------------------------------------------------------------------
+
+    async def _find_recorder(self) -> None:
+        """A recorder started, or may have while nobody looked: is it the one that was allowed?"""
+        try:
+            recorder = await self._variable("CONSENT_MIXMONITOR_ID")
+            file = await self._variable(f"MIXMONITOR({recorder},filename)") if recorder else ""
+            if file and recorder == self._recorder:
+                await self._bring_about()
+            elif file and not self._recorder and self._wanted != "none":
+                self._recorder, self._file = recorder, file
+                if self._wanted == "on":
+                    self._tell(RecorderRuns(time.monotonic_ns(), "on", "started, and the recorder is there"))
+                else:
+                    await self._bring_about()
+            else:
+                await self._foreign()
+        except (PbxUnavailable, PbxRefused) as error:
+            _log.error("a recorder started and could not be looked at", server=self.server, error=str(error))
+
+    async def _foreign(self) -> None:
+        """A recorder that is not ours: stop whatever records on the channel. Doubt never records."""
+        self._tell(ForeignRecorder(time.monotonic_ns(), stopped=False))
+
+    async def _check_recorder(self) -> None:
+        if not self._recorder:
+            return
+        try:
+            if not await self._listed():
+                self._gone()
+        except (PbxUnavailable, PbxRefused) as error:
+            _log.warning("a recorder's end could not be looked at", server=self.server, error=str(error))
+
+    async def _bring_about(self) -> None:
+        """Bring the recorder to what is wanted. The last wish counts, whatever came in between."""
+        async with self._turn:
+            if self._wanted == "closed":
+                await self._stop()
+            elif self._recorder and self._wanted in ("on", "paused"):
+                await self._mute(self._wanted)
+
+    async def _mute(self, wanted: Literal["on", "paused"]) -> None:
+        state = "1" if wanted == "paused" else "0"
+        try:
+            await self._act("MixMonitorMute", Direction="both", State=state, MixMonitorID=self._recorder)
+        except PbxRefused:
+            if not await self._listed():
+                self._gone()
+                return
+            raise
+        if not await self._listed():
+            self._gone()
+        elif self._wanted == wanted:
+            self._tell(RecorderRuns(time.monotonic_ns(), wanted, "acknowledged, and the recorder is there"))
+
+    async def _stop(self) -> None:
+        if self._recorder:
+            try:
+                await self._act("StopMixMonitor", MixMonitorID=self._recorder)
+            except PbxRefused:
+                if await self._listed():
+                    raise
+        self._gone(always=True)
+
+    async def _listed(self) -> bool:
+        """Whether Asterisk knows the recorder by its id."""
+        try:
+            return bool(await self._variable(f"MIXMONITOR({self._recorder},filename)"))
+        except PbxRefused:
+            return False  # no such channel any more
+
+    def _gone(self, *, always: bool = False) -> None:
+        if self._recorder or always:
+            file, self._recorder, self._file = self._file, "", ""
+            self._tell(RecorderGone(time.monotonic_ns(), file))
+
+    # --- helpers ----------------------------------------------------------------------------------------------------
+
+    def _tell(self, event: PbxEvent) -> None:
+        self._sink(event)
+
+    async def _variable(self, name: str) -> str:
+        return (await self._act("Getvar", Variable=name)).get("Value")
+
+    async def _act(self, action: str, **fields: str) -> ManagerResponse:
+        try:
+            return await self._client.action(
+                action, {"Channel": self.channel, **fields}, generation=self._generation, deadline_s=2.0
+            )
+        except ActionRefused as error:
+            raise PbxRefused(str(error)) from None
+        except ManagerError as error:
+            raise PbxUnavailable(str(error)) from None

@@ -1,0 +1,249 @@
+"""Asterisk servers as a `Pbx`: finds whose call an INVITE is about, and brings each server's events to its calls."""
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from gateway.adapters.asterisk.channel import AsteriskChannel
+from gateway.app.tasks import spawn
+from gateway.ports.manager import ManagerClient, ManagerEvent, ManagerSnapshot, ManagerState
+from gateway.ports.media import Incoming
+from gateway.ports.pbx import PbxChannel, PbxSink, PbxUnavailable
+
+_log = structlog.get_logger(__name__)
+
+CHANNEL_HEADER: Final = "x-consent-channel"
+LINKEDID_HEADER: Final = "x-consent-linkedid"
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,150}")
+_CHANNEL_NAME: Final = re.compile(r"(?P<line>[A-Za-z0-9]+/.+)-[0-9a-f]{8}(?P<half>;[12])?")
+_NOBODY: Final = ("CBAnn", "Announcer", "Surrogate", "Recorder", "ConfBridgeRecorder", "Message", "Bridge")
+"""Kinds of channels behind which nobody speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsteriskServer:
+    """One server. *source*: the address its INVITEs come from, `host` or `host:port`. *endpoint*: its name for us.
+    *agents*: patterns of the endpoints (`PJSIP/1*`) whose users are covered without being asked.
+    *spool*: where its monitor folder can be read, None: not from here."""
+
+    client: ManagerClient = field(repr=False)
+    source: str
+    agents: tuple[str, ...]
+    endpoint: str = "PJSIP/consent-gateway"
+    spool: Path | None = None
+
+    def is_from_here(self, source: str) -> bool:
+        """Whether *source* (`host:port`) is this server's."""
+        return source == self.source or source.rpartition(":")[0] == self.source
+
+    def covers(self, line: str) -> bool:
+        """Whether who uses *line* need not be asked."""
+        return any(fnmatch.fnmatchcase(line, pattern) for pattern in self.agents)
+
+
+class AsteriskPbx:
+    """All servers."""
+
+    def __init__(self, servers: Sequence[AsteriskServer]) -> None:
+        self._switches = [Switch(server) for server in servers]
+
+    async def start(self) -> None:
+        """Begin to connect to every server. Does not wait."""
+        for switch in self._switches:
+            await switch.server.client.start(switch.on_event, switch.on_state)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        for switch in self._switches:
+            await switch.server.client.stop()
+
+    @property
+    def servers(self) -> Mapping[str, bool]:
+        """Every server's label, and whether it is connected."""
+        return {s.server.client.server: s.server.client.state.connected for s in self._switches}
+
+    def sends(self, incoming: Incoming) -> bool:
+        return bool(_header(incoming, CHANNEL_HEADER))
+
+    def find(self, incoming: Incoming, sink: PbxSink) -> PbxChannel:
+        channel, linkedid = _header(incoming, CHANNEL_HEADER), _header(incoming, LINKEDID_HEADER)
+        if not _ID.fullmatch(channel) or not _ID.fullmatch(linkedid):
+            raise PbxUnavailable("an INVITE whose X-Consent-Channel or X-Consent-Linkedid is no id of Asterisk's")
+        here = [switch for switch in self._switches if switch.server.is_from_here(incoming.source)]
+        if len(here) != 1:
+            what = "two [[asterisk]] sections have" if here else "no [[asterisk]] section has"
+            raise PbxUnavailable(f"a consent gate's INVITE came from an address that {what} as `source`")
+        return here[0].watch(channel, linkedid, sink)
+
+
+def _header(incoming: Incoming, name: str) -> str:
+    return next((value for key, value in incoming.headers if key.lower() == name), "")
+
+
+class Switch:
+    """One server's calls: who is connected to whom, and which of them are ours."""
+
+    def __init__(self, server: AsteriskServer) -> None:
+        self.server = server
+        self._watched: dict[str, AsteriskChannel] = {}
+        self._bridges: dict[str, dict[str, str]] = {}
+        self._expected: dict[str, tuple[str, str]] = {}
+        """Channels of a watched call that nobody is connected to yet: unique id to (linked id, name)."""
+
+    def watch(self, channel: str, linkedid: str, sink: PbxSink) -> AsteriskChannel:
+        """Begin to report a channel. Raises `PbxUnavailable`."""
+        if not self.server.client.state.connected:
+            problem = self.server.client.state.problem
+            raise PbxUnavailable(str(problem or f"Asterisk {self.server.client.server}: not connected"))
+        server = self.server
+        watched = AsteriskChannel(server.client, channel, linkedid, sink, spool=server.spool, on_forget=self._forget)
+        self._watched[channel] = watched
+        return watched
+
+    def _forget(self, channel: AsteriskChannel) -> None:
+        if self._watched.get(channel.channel) is channel:
+            del self._watched[channel.channel]
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
+    def on_state(self, state: ManagerState) -> None:
+        """The connection came or went."""
+        if not state.connected:
+            for channel in list(self._watched.values()):
+                channel.out_of_sight()
+            return
+        snapshot = state.snapshot or ManagerSnapshot()
+        names = {channel.uniqueid: channel.name for channel in snapshot.channels}
+        self._bridges = {
+            bridge.id: {member: names.get(member, "") for member in bridge.members} for bridge in snapshot.bridges
+        }
+        self._expected.clear()
+        for channel in list(self._watched.values()):
+            spawn(channel.back_in_sight(there=channel.channel in names), name="channel seen again")
+        self._look_round()
+
+    def on_event(self, event: ManagerEvent) -> None:
+        """Take one event."""
+        handler = _EVENTS.get(event.name)
+        if handler is not None:
+            handler(self, event)
+
+    def _entered(self, event: ManagerEvent) -> None:
+        self._expected.pop(event.get("Uniqueid"), None)
+        members = self._bridges.setdefault(event.get("BridgeUniqueid"), {})
+        members[event.get("Uniqueid")] = event.get("Channel")
+        self._look_round()
+
+    def _left(self, event: ManagerEvent) -> None:
+        members = self._bridges.get(event.get("BridgeUniqueid"), {})
+        members.pop(event.get("Uniqueid"), None)
+        if not members:
+            self._bridges.pop(event.get("BridgeUniqueid"), None)
+        self._look_round()
+
+    def _new(self, event: ManagerEvent) -> None:
+        uniqueid, linkedid = event.get("Uniqueid"), event.get("Linkedid")
+        if any(ours.linkedid == linkedid and uniqueid != ours.channel for ours in self._watched.values()):
+            self._expected[uniqueid] = linkedid, event.get("Channel")
+            self._look_round()
+
+    def _hung_up(self, event: ManagerEvent) -> None:
+        uniqueid = event.get("Uniqueid")
+        self._expected.pop(uniqueid, None)
+        for bridge, members in list(self._bridges.items()):
+            members.pop(uniqueid, None)
+            if not members:
+                del self._bridges[bridge]
+        ended = self._watched.get(uniqueid)
+        if ended is not None:
+            ended.ended()
+        self._look_round()
+
+    def _key(self, event: ManagerEvent) -> None:
+        if event.get("Direction") != "Received":
+            return
+        uniqueid, digit = event.get("Uniqueid"), event.get("Digit")
+        for ours in list(self._watched.values()):
+            if ours.channel == uniqueid:
+                ours.key(uniqueid, digit, by_asked=True)
+            elif uniqueid in self._others(ours):
+                ours.key(uniqueid, digit, by_asked=False)
+
+    def _recorder_started(self, event: ManagerEvent) -> None:
+        ours = self._watched.get(event.get("Uniqueid"))
+        if ours is not None:
+            ours.recorder_started()
+
+    def _recorder_stopped(self, event: ManagerEvent) -> None:
+        ours = self._watched.get(event.get("Uniqueid"))
+        if ours is not None:
+            ours.recorder_stopped()
+
+    def _user_event(self, event: ManagerEvent) -> None:
+        ours = self._watched.get(event.get("Uniqueid"))
+        if ours is not None and event.get("UserEvent") == "ConsentWithdrawn":
+            ours.withdrew()
+
+    # --- who is connected to whom -----------------------------------------------------------------------------------
+
+    def _look_round(self) -> None:
+        for ours in list(self._watched.values()):
+            present = {
+                uniqueid: (line, self.server.covers(line)) for uniqueid, line in self._others(ours).items() if line
+            }
+            coming = {
+                uniqueid: (line, False)
+                for uniqueid, (linkedid, name) in self._expected.items()
+                if linkedid == ours.linkedid and (line := self._line(name)) and not self.server.covers(line)
+            }
+            ours.others(coming | present)
+
+    def _others(self, ours: AsteriskChannel) -> dict[str, str]:
+        """Who else is connected to a watched channel, through Local channels too: unique id to line ("" for what is
+        no person: our own leg, an announcement)."""
+        return {
+            uniqueid: self._line(name)
+            for bridge in self._bridges.values()
+            if ours.channel in bridge
+            for uniqueid, name in self._beyond(bridge, {ours.channel})
+        }
+
+    def _beyond(self, bridge: Mapping[str, str], seen: set[str]) -> Iterable[tuple[str, str]]:
+        for uniqueid, name in bridge.items():
+            if uniqueid in seen:
+                continue
+            seen.add(uniqueid)
+            match = _CHANNEL_NAME.fullmatch(name)
+            if match is None or match["half"] is None:
+                yield uniqueid, name
+                continue
+            other = name[:-1] + ("2" if name.endswith("1") else "1")
+            for far in self._bridges.values():
+                half = next((u for u, n in far.items() if n == other), None)
+                if half is not None and half not in seen:
+                    seen.add(half)
+                    yield from self._beyond(far, seen)
+
+    def _line(self, name: str) -> str:
+        """The endpoint a channel belongs to, "" when no person is behind it."""
+        match = _CHANNEL_NAME.fullmatch(name)
+        line = match["line"] if match else name
+        nobody = line == self.server.endpoint or line.startswith("Local/") or name.partition("/")[0] in _NOBODY
+        return "" if nobody else line
+
+
+_EVENTS: Final = {
+    "BridgeEnter": Switch._entered,
+    "BridgeLeave": Switch._left,
+    "Newchannel": Switch._new,
+    "Hangup": Switch._hung_up,
+    "DTMFEnd": Switch._key,
+    "MixMonitorStart": Switch._recorder_started,
+    "MixMonitorStop": Switch._recorder_stopped,
+    "UserEvent": Switch._user_event,
+}

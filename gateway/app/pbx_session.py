@@ -1,0 +1,93 @@
+"""The session of a call that stays in a PBX: what the PBX reports goes in beside what the media server reports."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.app.session import CallSession
+from gateway.app.tasks import spawn
+from gateway.domain import commands as do
+from gateway.domain import events as ev
+from gateway.domain.call import AGENT, CALLER
+from gateway.domain.pbx_call import CHANNEL
+from gateway.domain.recording import RecorderState
+from gateway.ports import media, pbx
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class PbxSession(CallSession):
+    """Runs one `PbxCall`. *channel* is set before anything runs; what it reports comes to `pbx_event`."""
+
+    channel: pbx.PbxChannel = field(init=False)
+    lines: dict[str, str] = field(default_factory=dict, repr=False)
+    """The covered parties who are connected, by the PBX's name of their channel: the endpoint each uses."""
+    purge: bool = False
+    in_sight: bool = True
+    _ran_ns: int = 0
+
+    @property
+    def handlers(self) -> Mapping[type[do.Command], Callable[[Any, Any], Awaitable[None]]]:
+        from gateway.app.pbx_handlers import PBX_HANDLERS
+
+        return PBX_HANDLERS
+
+    @property
+    def agent(self) -> str:
+        """The agent's name: the endpoint of who joined last and is still there."""
+        return next(reversed(self.lines.values()), "").partition("/")[2]
+
+    def sent_again(self, incoming: media.Incoming) -> None:
+        """The PBX sends the caller once more: his new leg takes the old one's place."""
+        self.legs[CALLER] = incoming.leg
+        self.post(ev.CallSentAgain(at_ns=incoming.mono_ns))
+
+    def pbx_event(self, event: pbx.PbxEvent) -> None:
+        """Queue what the PBX reported."""
+        at_ns = event.mono_ns
+        match event:
+            case pbx.ChannelEnded():
+                self.post(ev.LegEnded(at_ns=at_ns, leg=CHANNEL, by="remote" if event.seen else "lost"))
+            case pbx.RecorderRuns():
+                self._recorder_runs(event)
+            case pbx.RecorderGone():
+                spawn(self._recorder_gone(event, self.call.recording), name="PBX recording")
+            case pbx.KeyPressed():
+                leg = CALLER if event.by_asked else AGENT
+                self.post(ev.DigitPressed(at_ns=at_ns, leg=leg, value=event.digit, transport="ami"))
+            case pbx.Joined():
+                if event.covered:
+                    self.lines[event.party] = event.line
+                self.post(ev.PartyJoined(at_ns=at_ns, party=event.party, covered=event.covered))
+            case pbx.Left():
+                self.lines.pop(event.party, None)
+                self.post(ev.PartyGone(at_ns=at_ns, party=event.party))
+            case pbx.Withdrew():
+                self.post(ev.WithdrawRequested(at_ns=at_ns, party=CALLER, actor=CALLER))
+            case pbx.ForeignRecorder():
+                self.post(ev.RecorderObserved(at_ns=at_ns, recording="foreign", state="on", at_frame=0))
+            case pbx.Sight():
+                self.in_sight = event.clear
+                self.on_change(self)
+
+    def _recorder_runs(self, event: pbx.RecorderRuns) -> None:
+        self._ran_ns = self._ran_ns or event.mono_ns
+        frame = (event.mono_ns - self._ran_ns) // 20_000_000
+        state, how = RecorderState(event.state), event.how
+        recording = self.call.recording
+        self.post(ev.RecorderObserved(at_ns=event.mono_ns, recording=recording, state=state, at_frame=frame, how=how))
+        spawn(self.channel.lamp(event.state), name="lamp")
+
+    async def _recorder_gone(self, event: pbx.RecorderGone, recording: str) -> None:
+        self._ran_ns = 0
+        await self.channel.lamp("off")
+        facts = await self.channel.kept(event.file, purge=self.purge)
+        self.post(ev.RecorderClosed(at_ns=event.mono_ns, recording=recording, facts=facts))
+
+    def _arrival(self) -> dict[str, object]:
+        return {
+            **super(PbxSession, self)._arrival(),
+            "path": "asterisk",
+            "server": self.channel.server,
+            "channel": self.channel.channel,
+            "linkedid": self.channel.linkedid,
+        }

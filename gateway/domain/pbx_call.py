@@ -1,0 +1,183 @@
+"""The call that stays in a PBX: asked over a leg of its own, given back with a verdict, watched until its channel ends.
+
+The dialplan connects the parties and starts the recorder when the verdict says so; this core allows it, pauses it and
+stops it. Whoever hears no verdict records nothing: that is what the dialplan begins with.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from gateway.domain import commands as do
+from gateway.domain import events as ev
+from gateway.domain.call import AGENT, CALLER, HANDLERS, PHASES, Call, Handlers, Leg, Phase
+from gateway.domain.consent import COVERED, Consent, State
+from gateway.domain.recording import LIVE, Hold, Stage
+from gateway.domain.rules import FailMode, Rules
+
+CHANNEL = "channel"
+"""The leg that is the asked person's channel in the PBX: it lasts as long as the call."""
+
+UNTOLD = "unknown"
+"""The verdict the dialplan begins with, and keeps when there is none that it may act on."""
+
+PBX_PHASES: Mapping[Phase, tuple[Phase, ...]] = {
+    **PHASES,
+    Phase.ARRIVED: (Phase.ASKING, Phase.RETURNING, Phase.ENDING),
+    Phase.ASKING: (Phase.TELLING, Phase.TALKING, Phase.ENDING),
+    Phase.TELLING: (Phase.RETURNING, Phase.TALKING, Phase.ENDING),
+    Phase.DIALLING: (),
+    Phase.RETURNING: (Phase.TALKING, Phase.ENDING),
+    Phase.TALKING: (Phase.ASKING, Phase.RETURNING, Phase.ENDING),
+}
+
+
+class PbxCall(Call):
+    """One call whose parties a PBX connects."""
+
+    phases: ClassVar[Mapping[Phase, tuple[Phase, ...]]] = PBX_PHASES
+
+    def __init__(self, call_id: str, rules: Rules) -> None:
+        super().__init__(call_id, rules)
+        self.legs[CHANNEL] = Leg(up=True)
+        self.others: set[str] = set()
+        self._told_pbx = False
+        self._returned = False
+
+    @property
+    def handlers(self) -> Handlers:
+        return PBX_HANDLERS
+
+    # --- the recorder's permission ----------------------------------------------------------------------------------
+
+    def _may_be_recorded(self) -> bool:
+        connected = self.phase is Phase.RETURNING or (self.phase is Phase.TALKING and self._told_pbx)
+        return connected and self.provable and "recording" in self.rules.purposes
+
+    def _present(self) -> Iterable[Consent]:
+        return self.parties.values()
+
+    def _holds_that_count(self) -> Iterable[Hold]:
+        """Until the caller is back in the PBX nobody can be recorded, and only a recorder that runs can be paused."""
+        return () if self.phase is Phase.RETURNING else self.holds.values()
+
+    def _further(self) -> bool:
+        """A call that may not be recorded is given back by this; one that may, by its recorder's opening."""
+        idle = self.recorder.stage in (Stage.IDLE, Stage.FAILED)
+        if self.phase is not Phase.RETURNING or self._returned or not idle or self._waiting:
+            return False
+        self._returned = True
+        self._emit(do.ReturnCall(CALLER, UNTOLD if self.verdict in COVERED else str(self.verdict)))
+        return True
+
+    # --- asking and giving back -------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        self._go(Phase.RETURNING)
+        self._returned = False
+        self._why = "returned to the PBX"
+        if AGENT not in self.parties:
+            self.parties[AGENT] = Consent(AGENT, state=State.NOT_REQUIRED)
+            self.legs[AGENT] = Leg(up=True, gone=True)  # up: has keys; gone: not ours to end
+            self._log_verdict(AGENT)
+
+    def _call_returned(self, event: ev.CallReturned) -> None:
+        if self.phase is Phase.RETURNING:
+            self._talk(told=self.recorder.stage in LIVE)
+
+    def _talk(self, *, told: bool) -> None:
+        self._told_pbx = told
+        self.parties[CALLER] = replace(self.parties[CALLER], in_conversation=True)
+        self._go(Phase.TALKING)
+
+    def _sent_again(self, event: ev.CallSentAgain) -> None:
+        if self.phase is not Phase.TALKING:
+            return
+        before = self.parties[CALLER]
+        self.legs[CALLER] = Leg()
+        self._told_pbx = False
+        self.parties[CALLER] = Consent(CALLER, plays=before.plays, asked=before.asked)
+        self._log("ask.again", party=CALLER, actor=CALLER)
+        self._emit(do.AnswerCall(CALLER))
+
+    def _leg_ended(self, event: ev.LegEnded) -> None:
+        leg = self.legs.get(event.leg)
+        if leg is None or leg.gone:
+            return
+        leg.up, leg.gone = False, True
+        self._log("leg.ended", leg=event.leg, code=event.code, by=event.by)
+        if event.leg == CHANNEL:
+            self._step(CALLER, ev.PartyLeft(at_ns=event.at_ns))
+            self._end(f"caller {'hung up' if event.by == 'remote' else event.by}")
+        elif self.phase in (Phase.ARRIVED, Phase.ASKING, Phase.TELLING):
+            self._left_unheard(event)
+        elif self.phase is Phase.RETURNING:
+            self._talk(told=False)
+
+    def _left_unheard(self, event: ev.LegEnded) -> None:
+        """The leg ended before the PBX was told: its dialplan goes on without a verdict, and nothing is recorded."""
+        self._step(CALLER, ev.PartyLeft(at_ns=event.at_ns))
+        if self.rules.fail_mode is FailMode.REFUSE_CALL:
+            self._end("recording refused")
+        elif self.phase is Phase.ARRIVED:
+            self._end("the caller's leg was never up")
+        else:
+            self._talk(told=False)
+
+    def _hang_up(self, event: ev.HangUpRequested) -> None:
+        """Let go of the call: its parties talk on, unrecorded."""
+        self.legs[CHANNEL].gone = True
+        self._end(event.cause)
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    def _pressed_on(self, event: ev.DigitPressed) -> str:
+        """The PBX tells of every key that passes through it. While the caller is with us, his keys come on our leg."""
+        if event.transport != "ami":
+            return event.leg
+        if self.phase is not Phase.TALKING:
+            return ""
+        return CHANNEL if event.leg == CALLER else event.leg
+
+    def _relay(self, leg: str, digits: str) -> None:
+        """The PBX has passed them on already."""
+
+    def _notice(self, leg: str, prompt: str) -> str:
+        """Only the caller can be told anything, and only while he is with us. The agent has his lamp."""
+        return super()._notice(leg, prompt) if leg == CALLER else ""
+
+    def _reconsenting(self, event: ev.ReconsentRequested) -> str:
+        """Only the PBX can send the caller to us again: by the key he presses there."""
+        return "ask_by_key"
+
+    # --- who is there -----------------------------------------------------------------------------------------------
+
+    def _joined(self, event: ev.PartyJoined) -> None:
+        if self.phase is Phase.ENDING or event.party in self.others:
+            return
+        self.others.add(event.party)
+        self._log("party.joined", party=event.party, covered=event.covered)
+        if not event.covered:
+            key = f"uncovered_party:{event.party}"
+            self.holds[key] = Hold(key, "policy", event.at_ns)
+            self._why = "uncovered_party"
+            self._log("hold.set", hold=key, reason="uncovered_party", actor="policy", expires_in_ms=0)
+
+    def _gone(self, event: ev.PartyGone) -> None:
+        if event.party not in self.others:
+            return
+        self.others.discard(event.party)
+        self._log("party.gone", party=event.party)
+        key = f"uncovered_party:{event.party}"
+        if key in self.holds:
+            self._clear_hold(key, "policy")
+
+
+PBX_HANDLERS: Handlers = HANDLERS | {
+    ev.CallReturned: PbxCall._call_returned,
+    ev.CallSentAgain: PbxCall._sent_again,
+    ev.LegEnded: PbxCall._leg_ended,
+    ev.PartyJoined: PbxCall._joined,
+    ev.PartyGone: PbxCall._gone,
+    ev.HangUpRequested: PbxCall._hang_up,
+}

@@ -1,0 +1,184 @@
+"""A PBX that keeps the call: it connects the parties and records, as far as the verdict we give it allows.
+
+A call in it is named by its channel: that of the person who is asked, by the name the PBX has for it. Everything here
+belongs to the event loop's thread. No `repr` and no exception text shows a number, a name or a digit.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from gateway.ports.media import Incoming
+
+
+class PbxError(Exception):
+    """The PBX did not do what it was asked. `str()` says what, where and what to do, and quotes no value."""
+
+
+class PbxUnavailable(PbxError):
+    """There is no connection, or no answer came: nothing is known about the effect."""
+
+
+class PbxRefused(PbxError):
+    """The PBX said no: the channel or the recorder is not there (any more), or the right is missing."""
+
+
+NO_FILE: Mapping[str, object] = {
+    "purged": False,
+    "sha256": "",
+    "size": 0,
+    "frames": 0,
+    "checked": "no file",
+    "spans": [],
+}
+"""The facts of a recording that never had a file."""
+
+
+# --- what is heard of one call ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PbxEvent:
+    """Base. *mono_ns* is CLOCK_MONOTONIC at the moment of reading."""
+
+    mono_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEnded(PbxEvent):
+    """The asked person's channel is gone, or was when it could be looked for again (*seen* False)."""
+
+    seen: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderRuns(PbxEvent):
+    """The recorder that the verdict allowed is running, or paused: *state* as it was found, *how* it was found."""
+
+    state: Literal["on", "paused"]
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderGone(PbxEvent):
+    """The recorder has ended. *file* is where the PBX wrote, "" when it never told."""
+
+    file: str = field(repr=False, default="")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressed(PbxEvent):
+    """A key, on the asked person's channel or on that of somebody he is connected to."""
+
+    by_asked: bool
+    digit: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(PbxEvent):
+    """Somebody else is connected, or about to be. *party* is the PBX's name of his channel, *line* the endpoint he
+    uses (an agent's name, or a trunk's), *covered* what the configuration says of that endpoint."""
+
+    party: str
+    line: str = field(repr=False)
+    covered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Left(PbxEvent):
+    """Somebody who had joined is not connected any more."""
+
+    party: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrew(PbxEvent):
+    """The asked person withdrew by the dialplan's own key; it has stopped the recorder itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRecorder(PbxEvent):
+    """A recorder that nobody here allowed runs on the asked person's channel; *stopped*: not any more."""
+
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sight(PbxEvent):
+    """Whether the PBX can be seen. While it cannot, nothing it does is known."""
+
+    clear: bool
+
+
+PbxSink = Callable[[PbxEvent], None]
+
+
+# --- what is asked of it ------------------------------------------------------------------------------------------
+
+
+class PbxChannel(Protocol):
+    """One call in a PBX. Raises `PbxUnavailable` and `PbxRefused`."""
+
+    @property
+    def server(self) -> str:
+        """The label of the PBX."""
+        ...
+
+    @property
+    def channel(self) -> str:
+        """The PBX's name of the asked person's channel (Asterisk: Uniqueid)."""
+        ...
+
+    @property
+    def linkedid(self) -> str:
+        """The PBX's name of everything that belongs to the call."""
+        ...
+
+    async def tell(self, variables: Mapping[str, str]) -> None:
+        """Set variables, one after the other in their order; returns when the PBX has acknowledged the last."""
+        ...
+
+    async def expect_recorder(self, call_id: str) -> None:
+        """From now on a recorder whose file begins with *call_id* may start: it is reported, any other is foreign."""
+        ...
+
+    async def pause(self) -> None:
+        """Let the recorder write silence, now or as soon as it starts. `RecorderRuns` tells when it was seen."""
+        ...
+
+    async def resume(self) -> None:
+        """Let the recorder go on. `RecorderRuns` tells when it was seen."""
+        ...
+
+    async def close(self) -> None:
+        """End the recorder, or let none start. `RecorderGone` tells, at once when there was none."""
+        ...
+
+    async def lamp(self, state: Literal["on", "paused", "off"]) -> None:
+        """Show the agent what is so. Never raises: a lamp is not worth a call."""
+        ...
+
+    async def hang_up(self) -> None:
+        """End the call."""
+        ...
+
+    async def kept(self, path: str, *, purge: bool) -> dict[str, object]:
+        """Return what is so of a finished file that the PBX wrote at *path* ("": none): the facts of
+        `recording.closed`. *purge* removes it first. Never raises: where a file cannot be read the facts say so."""
+        ...
+
+    def forget(self) -> None:
+        """Report nothing of this call any more."""
+        ...
+
+
+class Pbx(Protocol):
+    """All PBXes of this gateway."""
+
+    def sends(self, incoming: Incoming) -> bool:
+        """Whether an INVITE is one that a dialplan's consent gate makes. True says nothing about being served."""
+        ...
+
+    def find(self, incoming: Incoming, sink: PbxSink) -> PbxChannel:
+        """Watch the call that an INVITE is about. Raises `PbxUnavailable` when its PBX is unknown or out of reach."""
+        ...

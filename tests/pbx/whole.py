@@ -1,0 +1,114 @@
+"""A real Asterisk, the gateway as it is shipped, and the phones of a person outside and of an agent.
+
+Both send numbered packets of one constant code, so that every sample of a recording tells whose it is and when it was
+sent.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.adapters.config.settings import Asterisk as AsteriskSettings
+from gateway.adapters.softphone import Call, Softphone
+from gateway.app.pbx_session import PbxSession
+from gateway.bootstrap import Gateway
+from gateway.evidence.bundle import verify_bundle
+from tests.pbx.scene import AGENT, PERSON, hears, speaking
+from tests.support import asterisk
+from tests.support import gateway as support
+from tests.support.ami import Ami, logged_in
+
+
+@dataclass
+class Whole:
+    """The PBX, the gateway and the phones."""
+
+    folder: Path
+    switch: asterisk.Asterisk
+    agent: Softphone
+    outside: Softphone
+    observer: Ami
+    settings: support.Settings
+    gateways: AsyncExitStack
+    gateway: Gateway = field(init=False)
+    journal: support.Journal = field(init=False)
+
+    async def start_gateway(self) -> None:
+        """Start the gateway, and wait until it and Asterisk see each other."""
+        self.gateway, self.journal = await self.gateways.enter_async_context(support.running(self.settings))
+        await self.switch.cli_until("pjsip show contacts", " Avail ")
+        async with asyncio.timeout(10):
+            while self.gateway.not_ready():  # noqa: ASYNC110 (a condition, not an event)
+                await asyncio.sleep(0.02)
+
+    async def call(self, to: str = "") -> tuple[Call, PbxSession]:
+        """A person calls from outside and hears the gateway."""
+        call = speaking(await self.outside.call(to or self.switch.sip, from_number="+4915550100"), PERSON)
+        return call, await self.session()
+
+    async def session(self) -> PbxSession:
+        """The newest live call of the gateway."""
+        async with asyncio.timeout(10):
+            while not self.gateway.switchboard.sessions:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        session = list(self.gateway.switchboard.sessions.values())[-1]
+        assert isinstance(session, PbxSession)
+        return session
+
+    async def asked(self, session: PbxSession) -> None:
+        """Wait until the caller is being asked and his keys count."""
+        assert await session.wait_for(lambda: session.call.phase == "asking", 10_000)
+        await asyncio.sleep(0.4)
+
+    async def agent_answers(self) -> Call:
+        """The agent takes the next call."""
+        leg = speaking(await self.agent.incoming(15), AGENT)
+        await leg.accept()
+        return leg
+
+    async def connected(self, person: Call, agent: Call) -> None:
+        """Wait until both hear each other."""
+        await person.until(lambda: hears(person, AGENT) and hears(agent, PERSON), 10)
+
+    async def over(self, session: PbxSession) -> dict[str, list[dict[str, object]]]:
+        """Wait for the end of the call, check its evidence offline, and return its entries by kind."""
+        await asyncio.wait_for(session.over.wait(), 15)
+        log = self.gateway.services.evidence
+        verify_bundle(await log.export(session.call_id), log.verifier_key())
+        entries: dict[str, list[dict[str, object]]] = {}
+        for entry in await log.entries(session.call_id):
+            entries.setdefault(entry.kind, []).append(dict(entry.facts))
+        return entries
+
+    async def variable(self, session: PbxSession, name: str) -> str:
+        """A variable of the asked person's channel."""
+        return await self.observer.variable(session.channel.channel, name)
+
+
+@asynccontextmanager
+async def whole(folder: Path, *, agents: tuple[str, ...] = ("PJSIP/agent",), **policy: str) -> AsyncIterator[Whole]:
+    """A started PBX with a started gateway."""
+    port = asterisk.free_port(socket.SOCK_DGRAM)
+    async with (
+        await Softphone.open(user="agent") as agent,
+        await Softphone.open() as outside,
+        asterisk.running(gateway=f"127.0.0.1:{port}", agent=agent.address, trunk=outside.address) as switch,
+        logged_in(switch.ami_port, "consent-gateway", switch.secrets["consent-gateway"]) as observer,
+        AsyncExitStack() as gateways,
+    ):
+        settings = support.settings(folder, agent.address, calls=2, bind=f"127.0.0.1:{port}", **policy)
+        pbx = AsteriskSettings(
+            ami=f"127.0.0.1:{switch.ami_port}",
+            secret=switch.secrets["consent-gateway"],
+            source=f"127.0.0.1:{switch.sip_port}",
+            agents=agents,
+            spool=switch.spool / "monitor",
+        )
+        made = Whole(
+            folder, switch, agent, outside, observer, settings.model_copy(update={"asterisk": (pbx,)}), gateways
+        )
+        await made.start_gateway()
+        yield made
