@@ -99,7 +99,9 @@ def asterisk_pbx(sections: Sequence[Asterisk]) -> AsteriskPbx | None:
         )
         client = AmiClient(server) if section.client == "own" else library_client(server)
         source = section.source or host
-        servers.append(AsteriskServer(client, source, section.agents, section.endpoint, section.spool))
+        servers.append(
+            AsteriskServer(client, source, section.agents, section.endpoint, section.spool, section.foreign_recorders)
+        )
     return AsteriskPbx(servers) if servers else None
 
 

@@ -1,6 +1,7 @@
 """What is done for the commands of a call that stays in a PBX; every other command is done as for any call."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -82,7 +83,8 @@ async def _close(session: PbxSession, command: do.CloseRecorder) -> None:
 
     async def close() -> None:
         await session.channel.close()
-        await session.channel.tell({"CONSENT_VERDICT": told})
+        with suppress(pbx.PbxRefused):  # the channel is gone, nobody reads it any more
+            await session.channel.tell({"CONSENT_VERDICT": told})
 
     _act(session, close())
 
@@ -114,6 +116,10 @@ async def _hang_up(session: PbxSession, command: do.HangUpLeg) -> None:
     spawn(hang_up(), name="hang up channel")
 
 
+async def _ask_again(session: PbxSession, command: do.AskAgain) -> None:
+    _act(session, session.channel.ask_again())
+
+
 async def _over(session: PbxSession, command: do.CallOver) -> None:
     await HANDLERS[do.CallOver](session, command)
     session.channel.forget()
@@ -127,5 +133,6 @@ PBX_HANDLERS: Mapping[type[do.Command], Callable[[PbxSession, Any], Awaitable[No
     do.PauseRecorder: _pause,
     do.CloseRecorder: _close,
     do.HangUpLeg: _hang_up,
+    do.AskAgain: _ask_again,
     do.CallOver: _over,
 }

@@ -63,6 +63,8 @@ class PbxSession(CallSession):
                 self.post(ev.PartyGone(at_ns=at_ns, party=event.party))
             case pbx.Withdrew():
                 self.post(ev.WithdrawRequested(at_ns=at_ns, party=CALLER, actor=CALLER))
+            case pbx.WantsAgain():
+                self.post(ev.ReconsentRequested(at_ns=at_ns, party=CALLER, actor=CALLER))
             case pbx.ForeignRecorder():
                 self.post(ev.RecorderObserved(at_ns=at_ns, recording="foreign", state="on", at_frame=0))
             case pbx.Sight():

@@ -75,6 +75,11 @@ class ReturnCall(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class AskAgain(Command):
+    """Let the PBX take the caller out of his conversation and send him to us once more."""
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeLegs(Command):
     """Connect two legs' audio both ways."""
 

@@ -146,9 +146,12 @@ class PbxCall(Call):
         """Only the caller can be told anything, and only while he is with us. The agent has his lamp."""
         return super()._notice(leg, prompt) if leg == CALLER else ""
 
-    def _reconsenting(self, event: ev.ReconsentRequested) -> str:
-        """Only the PBX can send the caller to us again: by the key he presses there."""
-        return "ask_by_key"
+    def _reconsent(self, event: ev.ReconsentRequested) -> None:
+        """Only the PBX can send the caller to us again; it does so, or nothing changes."""
+        outcome = self._reconsenting(event)
+        if outcome == "asking":
+            self._emit(do.AskAgain())
+        self._reply(event.request, outcome == "asking", outcome)
 
     # --- who is there -----------------------------------------------------------------------------------------------
 
@@ -180,4 +183,5 @@ PBX_HANDLERS: Handlers = HANDLERS | {
     ev.PartyJoined: PbxCall._joined,
     ev.PartyGone: PbxCall._gone,
     ev.HangUpRequested: PbxCall._hang_up,
+    ev.ReconsentRequested: PbxCall._reconsent,
 }

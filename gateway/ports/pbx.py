@@ -97,6 +97,11 @@ class Withdrew(PbxEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class WantsAgain(PbxEvent):
+    """The asked person pressed the dialplan's key to be asked again."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForeignRecorder(PbxEvent):
     """A recorder that nobody here allowed runs on the asked person's channel; *stopped*: not any more."""
 
@@ -152,6 +157,11 @@ class PbxChannel(Protocol):
 
     async def close(self) -> None:
         """End the recorder, or let none start. `RecorderGone` tells, at once when there was none."""
+        ...
+
+    async def ask_again(self) -> None:
+        """Take the asked person out of his conversation and send him to us once more; whoever he talks to waits.
+        Raises `PbxRefused` when he does not talk to exactly one other."""
         ...
 
     async def lamp(self, state: Literal["on", "paused", "off"]) -> None:

@@ -5,10 +5,50 @@ from pathlib import Path
 
 import pytest
 
-from tests.pbx.scene import AGENT, PERSON, heard, level
-from tests.pbx.whole import whole
+from gateway.adapters.softphone import Call
+from gateway.app.pbx_session import PbxSession
+from tests.pbx.scene import AGENT, PERSON, heard, hears, level, speaking
+from tests.pbx.whole import Whole, whole
+from tests.support.ami import logged_in
 
 pytestmark = pytest.mark.slow
+SECRET = 0x10
+"""The code a person sends while nothing may be recorded."""
+
+
+async def recorded(w: Whole) -> tuple[Call, Call, PbxSession]:
+    """A caller who said yes, talking to the agent, and the recorder seen running."""
+    caller, session = await w.call()
+    await w.asked(session)
+    await caller.send_digit("1", 80)
+    agent = await w.agent_answers()
+    await w.connected(caller, agent)
+    assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+    return caller, agent, session
+
+
+async def press(call: Call, keys: str) -> None:
+    for key in keys:
+        await call.send_digit(key, 80)
+        await asyncio.sleep(0.12)
+
+
+def agents_channel(session: PbxSession) -> str:
+    """The channel of the one covered party who is connected."""
+    (party,) = session.lines
+    return party
+
+
+async def kept(w: Whole) -> set[int]:
+    """Every sample of the one recording, once all channels are gone."""
+    await w.switch.cli_until("core show channels count", "0 active channels")
+    (path,) = w.switch.recordings()
+    return heard(path)
+
+
+def with_anybody(code: int) -> set[int]:
+    """The samples of who sends *code*, alone or over another."""
+    return {level(code), level(code) + level(AGENT), level(code) + level(PERSON), level(code) * 2}
 
 
 async def test_a_yes_is_recorded_from_the_verdict_on_and_the_evidence_says_so(tmp_path: Path) -> None:
@@ -30,3 +70,282 @@ async def test_a_yes_is_recorded_from_the_verdict_on_and_the_evidence_says_so(tm
         assert [e["verdict"] for e in entries["verdict"] if e["party"] == "caller"] == ["granted"]
         (closed,) = entries["recording.closed"]
         assert closed["failed"] == "" and len(str(closed["sha256"])) == 64
+
+
+@pytest.mark.parametrize(
+    ("keys", "verdict"), [("2", "refused"), ("", "unanswered"), ("7", "unclear")], ids=["no", "silence", "wrong key"]
+)
+async def test_without_a_yes_the_agent_is_connected_and_nothing_is_recorded(
+    tmp_path: Path, keys: str, verdict: str
+) -> None:
+    async with whole(tmp_path) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        while keys and session.call.phase == "asking":
+            await caller.send_digit(keys, 80)
+            await asyncio.sleep(0.4)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert await w.variable(session, "CONSENT_VERDICT") == verdict
+        assert session.call.verdict == verdict and session.call.recorder.observed == "off"
+        await agent.hang_up()
+        entries = await w.over(session)
+        assert "recorder.command" not in entries
+        assert w.switch.recordings() == []
+
+
+async def test_an_early_yes_does_not_count(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session = await w.call()
+        await session.wait_for(lambda: session.call.phase == "asking", 10_000)
+        await caller.send_digit("1", 60)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert session.call.verdict == "unanswered"
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert entries["answer.digit"][0]["counted"] is False
+        assert w.switch.recordings() == []
+
+
+async def test_who_hangs_up_while_being_asked_is_never_recorded_and_rings_nobody(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert [e["verdict"] for e in entries["verdict"]] == ["unanswered"]
+        assert w.switch.recordings() == []
+
+
+async def test_the_agent_pauses_by_key_and_nothing_of_the_pause_is_in_the_file(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        await caller.send_digit("1", 80)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        await asyncio.sleep(0.5)
+        for key in "*71":
+            await agent.send_digit(key, 80)
+            await asyncio.sleep(0.15)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        secret = 0x10
+        caller.audio_source = lambda _packet: bytes([secret]) * 160
+        await asyncio.sleep(1)
+        caller.audio_source = lambda _packet: bytes([PERSON]) * 160
+        await asyncio.sleep(0.3)
+        for key in "*72":
+            await agent.send_digit(key, 80)
+            await asyncio.sleep(0.15)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        await asyncio.sleep(0.5)
+        await caller.hang_up()
+        entries = await w.over(session)
+        await w.switch.cli_until("core show channels count", "0 active channels")
+        kept = heard(w.switch.recordings()[0])
+        assert level(PERSON) + level(AGENT) in kept
+        assert level(secret) not in kept and level(secret) + level(AGENT) not in kept
+        assert [e["state"] for e in entries["recorder.observed"]] == ["on", "paused", "on"]
+        assert entries["hold.set"][0]["actor"] == "agent"
+
+
+@pytest.mark.parametrize("by", ["dialplan key", "gateway key", "agent's request"])
+async def test_withdrawal_stops_the_recorder(tmp_path: Path, by: str) -> None:
+    async with whole(tmp_path) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        await caller.send_digit("1", 80)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        if by == "agent's request":
+            outcome = await w.gateway.switchboard.withdraw(session.call_id, actor="agent:x")
+            assert outcome.observed and outcome.code == "withdrawn"
+        else:
+            for key in "*90" if by == "dialplan key" else "*9":
+                await caller.send_digit(key, 80)
+                await asyncio.sleep(0.1)
+        assert await session.wait_for(lambda: session.call.recorder.stage == "idle", 5_000)
+        assert session.call.verdict == "withdrawn"
+        await w.variable_becomes(session, "CONSENT_VERDICT", "withdrawn")
+        size = w.switch.recordings()[0].stat().st_size
+        await asyncio.sleep(2.5)
+        assert w.switch.recordings()[0].stat().st_size == size
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert [e["verdict"] for e in entries["verdict"] if e["party"] == "caller"] == ["granted", "withdrawn"]
+
+
+async def test_a_no_becomes_a_yes_by_the_callers_own_key(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        await caller.send_digit("2", 80)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        for key in "*91":
+            await caller.send_digit(key, 80)
+            await asyncio.sleep(0.1)
+        await w.asked(session)
+        await caller.send_digit("1", 80)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 10_000)
+        await w.connected(caller, agent)
+        assert len(w.gateway.switchboard.sessions) == 1
+        await asyncio.sleep(1)
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert [e["verdict"] for e in entries["verdict"] if e["party"] == "caller"] == ["refused", "granted"]
+        await w.switch.cli_until("core show channels count", "0 active channels")
+        assert level(PERSON) + level(AGENT) in heard(w.switch.recordings()[0])
+
+
+async def test_who_is_called_outside_is_asked_before_the_agent_hears_him(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        calling = await w.agent.call(f"sip:4915550100@127.0.0.1:{w.switch.sip_port}", from_number="agent")
+        person = speaking(await w.outside.incoming(15), PERSON)
+        await person.accept()
+        session = await w.session()
+        await w.asked(session)
+        await person.send_digit("1", 80)
+        speaking(calling, AGENT)
+        await w.connected(person, calling)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        assert session.agent == "agent"
+        for key in "*71":
+            await calling.send_digit(key, 80)
+            await asyncio.sleep(0.15)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await calling.hang_up()
+        await person.ended(10)
+        await w.over(session)
+
+
+# --- who else is there -----------------------------------------------------------------------------------------------
+
+
+async def test_a_stranger_the_call_is_transferred_to_is_never_recorded(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, _, session = await recorded(w)
+        await w.until(lambda: len(session.lines) == 1)
+        name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
+        await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
+        stranger = speaking(await w.outside.incoming(15), SECRET)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await stranger.accept()
+        await caller.until(lambda: hears(caller, SECRET), 10)
+        assert all(name.startswith("uncovered_party:") for name in session.call.holds) and session.call.holds
+        await asyncio.sleep(1)
+        await stranger.hang_up()
+        await caller.ended(10)
+        entries = await w.over(session)
+        assert not await kept(w) & with_anybody(SECRET)
+        assert {e["covered"] for e in entries["party.joined"]} == {True, False}
+
+
+async def test_a_colleague_the_call_is_transferred_to_is_recorded_on(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, _, session = await recorded(w)
+        await w.until(lambda: len(session.lines) == 1)
+        name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
+        await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="colleague")
+        colleague = await w.agent_answers()
+        await w.connected(caller, colleague)
+        assert session.call.recorder.observed == "on" and not session.call.holds
+        await press(colleague, "*71")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await caller.hang_up()
+        await w.over(session)
+
+
+async def test_a_recorder_nobody_allowed_is_stopped_and_told(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        await caller.send_digit("2", 80)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        secret = w.switch.secrets["consent-gateway-recorder"]
+        async with logged_in(w.switch.ami_port, "consent-gateway-recorder", secret) as rogue:
+            await rogue.action("MixMonitor", Channel=session.channel.channel, File="rogue.wav")
+            await w.until(lambda: w.records(session))
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert entries["recorder.unexpected"]
+
+
+async def test_a_rogue_beside_the_allowed_recorder_ends_and_the_allowed_one_goes_on(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, _, session = await recorded(w)
+        secret = w.switch.secrets["consent-gateway-recorder"]
+        async with logged_in(w.switch.ami_port, "consent-gateway-recorder", secret) as rogue:
+            await rogue.action("MixMonitor", Channel=session.channel.channel, File="rogue.wav")
+        await w.until(lambda: w.records(session, session.call_id))
+        await asyncio.sleep(0.3)
+        assert session.call.recorder.observed == "on"
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert entries["recorder.unexpected"]
+
+
+# --- when a part fails -----------------------------------------------------------------------------------------------
+
+
+async def test_a_gateway_that_stops_leaves_the_call_up_and_nothing_recording(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, _ = await recorded(w)
+        await w.gateways.aclose()
+        caller.audio_source = lambda _packet: bytes([SECRET]) * 160
+        await agent.until(lambda: hears(agent, SECRET), 5)
+        await asyncio.sleep(0.5)
+        await caller.hang_up()
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_gateway_that_comes_back_stops_what_nobody_can_pause_any_more(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w)
+        assert w.gateway.pbx is not None
+        await w.gateway.pbx.stop()  # as if it had died: nothing reaches Asterisk any more
+        await w.gateways.aclose()
+        await w.start_gateway()
+        await w.until(lambda: w.records(session))
+        caller.audio_source = lambda _packet: bytes([SECRET]) * 160
+        await agent.until(lambda: hears(agent, SECRET), 5)
+        await caller.hang_up()
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_pause_outlives_the_loss_of_the_manager_connection(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w)
+        await press(agent, "*71")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        caller.audio_source = lambda _packet: bytes([SECRET]) * 160
+        w.wire.cut()
+        await w.until(lambda: not session.in_sight)
+        w.wire.mend()
+        await w.until(lambda: session.in_sight)
+        await asyncio.sleep(0.5)
+        caller.audio_source = lambda _packet: bytes([PERSON]) * 160
+        await asyncio.sleep(0.3)
+        await press(agent, "*72")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        await asyncio.sleep(0.3)
+        await caller.hang_up()
+        await w.over(session)
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_pause_nobody_can_carry_out_is_never_called_seen_and_ends_the_recording(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, _, session = await recorded(w)
+        w.wire.cut()
+        outcome = await w.gateway.switchboard.pause(session.call_id, actor="agent:x", reason="agent_key")
+        assert outcome.accepted and not outcome.observed
+        w.wire.mend()
+        assert await session.wait_for(lambda: session.call.recorder.stage == "failed", 15_000)
+        await w.until(lambda: w.records(session))
+        await caller.hang_up()
+        await w.over(session)

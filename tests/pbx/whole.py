@@ -6,7 +6,7 @@ sent.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.pbx.scene import AGENT, PERSON, hears, speaking
 from tests.support import asterisk
 from tests.support import gateway as support
 from tests.support.ami import Ami, logged_in
+from tests.support.wire import Wire, wire
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Whole:
     observer: Ami
     settings: support.Settings
     gateways: AsyncExitStack
+    wire: Wire
+    """Between the gateway and Asterisk's manager interface."""
     gateway: Gateway = field(init=False)
     journal: support.Journal = field(init=False)
 
@@ -40,9 +43,7 @@ class Whole:
         """Start the gateway, and wait until it and Asterisk see each other."""
         self.gateway, self.journal = await self.gateways.enter_async_context(support.running(self.settings))
         await self.switch.cli_until("pjsip show contacts", " Avail ")
-        async with asyncio.timeout(10):
-            while self.gateway.not_ready():  # noqa: ASYNC110 (a condition, not an event)
-                await asyncio.sleep(0.02)
+        await self.until(lambda: not self.gateway.not_ready())
 
     async def call(self, to: str = "") -> tuple[Call, PbxSession]:
         """A person calls from outside and hears the gateway."""
@@ -51,9 +52,7 @@ class Whole:
 
     async def session(self) -> PbxSession:
         """The newest live call of the gateway."""
-        async with asyncio.timeout(10):
-            while not self.gateway.switchboard.sessions:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await self.until(lambda: bool(self.gateway.switchboard.sessions))
         session = list(self.gateway.switchboard.sessions.values())[-1]
         assert isinstance(session, PbxSession)
         return session
@@ -83,6 +82,32 @@ class Whole:
             entries.setdefault(entry.kind, []).append(dict(entry.facts))
         return entries
 
+    async def until(self, condition: Callable[[], Awaitable[bool] | bool], timeout_s: float = 10) -> None:
+        """Wait until *condition* holds of what calls nobody back."""
+        async with asyncio.timeout(timeout_s):
+            while not (found if isinstance(found := condition(), bool) else await found):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    async def recorders(self, session: PbxSession) -> list[str]:
+        """The files of the recorders that run on the asked person's channel, as Asterisk's own console lists them."""
+        name = await self.variable(session, "CHANNEL(name)")
+        listed = (await self.switch.cli(f"mixmonitor list {name}")).splitlines()
+        assert listed and listed[0].startswith("MixMonitor ID"), listed
+        return [line.split("\t")[1] for line in listed if line.startswith("0x")]
+
+    async def records(self, session: PbxSession, *names: str) -> bool:
+        """Whether exactly the recorders with these in their files' names run."""
+        files = await self.recorders(session)
+        return len(files) == len(names) and all(name in file for name, file in zip(names, files, strict=True))
+
+    async def variable_becomes(self, session: PbxSession, name: str, value: str) -> None:
+        """Wait until a variable of the asked person's channel has a value."""
+
+        async def has() -> bool:
+            return await self.variable(session, name) == value
+
+        await self.until(has)
+
     async def variable(self, session: PbxSession, name: str) -> str:
         """A variable of the asked person's channel."""
         return await self.observer.variable(session.channel.channel, name)
@@ -97,18 +122,19 @@ async def whole(folder: Path, *, agents: tuple[str, ...] = ("PJSIP/agent",), **p
         await Softphone.open() as outside,
         asterisk.running(gateway=f"127.0.0.1:{port}", agent=agent.address, trunk=outside.address) as switch,
         logged_in(switch.ami_port, "consent-gateway", switch.secrets["consent-gateway"]) as observer,
+        wire(switch.ami_port) as cable,
         AsyncExitStack() as gateways,
     ):
         settings = support.settings(folder, agent.address, calls=2, bind=f"127.0.0.1:{port}", **policy)
         pbx = AsteriskSettings(
-            ami=f"127.0.0.1:{switch.ami_port}",
+            ami=f"127.0.0.1:{cable.port}",
             secret=switch.secrets["consent-gateway"],
             source=f"127.0.0.1:{switch.sip_port}",
             agents=agents,
             spool=switch.spool / "monitor",
         )
         made = Whole(
-            folder, switch, agent, outside, observer, settings.model_copy(update={"asterisk": (pbx,)}), gateways
+            folder, switch, agent, outside, observer, settings.model_copy(update={"asterisk": (pbx,)}), gateways, cable
         )
         await made.start_gateway()
         yield made

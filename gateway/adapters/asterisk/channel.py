@@ -29,6 +29,7 @@ from gateway.ports.pbx import (
     RecorderGone,
     RecorderRuns,
     Sight,
+    WantsAgain,
     Withdrew,
 )
 
@@ -39,6 +40,9 @@ UNMUTE_AFTER_S: Final = 0.08
 
 SAME_KEY_NS: Final = 60_000_000
 """Asterisk reports the last key of a feature code twice, 50 ms apart; nobody presses one so fast."""
+
+Guard = Literal["stop", "alarm", "ignore"]
+"""What becomes of a recorder on a gated channel that nobody here allowed."""
 
 Wanted = Literal["none", "on", "paused", "closed"]
 LAMP: Final = {"on": "INUSE", "paused": "RINGING", "off": "NOT_INUSE"}
@@ -55,6 +59,7 @@ class AsteriskChannel:
         sink: PbxSink,
         *,
         spool: Path | None,
+        guard: Guard,
         on_forget: Callable[["AsteriskChannel"], None],
     ) -> None:
         self.channel = channel
@@ -62,15 +67,18 @@ class AsteriskChannel:
         self._client = client
         self._sink = sink
         self._spool = spool
+        self._guard = guard
         self._on_forget = on_forget
         self._generation = client.state.generation
         self._wanted: Wanted = "none"
         self._recorder = ""
         self._file = ""
+        self._end_told = False
         self._lamp_name: str | None = None
         self._others: dict[str, tuple[str, bool]] = {}
         self._last_key = ("", "", 0)
         self._turn = asyncio.Lock()
+        self._finding = asyncio.Lock()
 
     @property
     def server(self) -> str:
@@ -83,7 +91,7 @@ class AsteriskChannel:
             await self._act("Setvar", Variable=name, Value=value)
 
     async def expect_recorder(self, call_id: str) -> None:
-        self._wanted, self._recorder, self._file = "on", "", ""
+        self._wanted, self._recorder, self._file, self._end_told = "on", "", "", False
 
     async def pause(self) -> None:
         self._wanted = "paused"
@@ -97,6 +105,15 @@ class AsteriskChannel:
     async def close(self) -> None:
         self._wanted = "closed"
         await self._bring_about()
+
+    async def ask_again(self) -> None:
+        others = list(self._others)
+        if len(others) != 1:
+            raise PbxRefused("he is not in a conversation of two, so nobody can be told to wait")
+        name = await self._client_variable(others[0], "CHANNEL(name)")
+        await self.tell({"CONSENT_PEER": name})
+        extra = {"ExtraChannel": others[0], "ExtraContext": "consent-wait", "ExtraExten": "s", "ExtraPriority": "1"}
+        await self._act("Redirect", Context="consent-gate-again", Exten="s", Priority="1", **extra)
 
     async def lamp(self, state: Literal["on", "paused", "off"]) -> None:
         try:
@@ -137,6 +154,10 @@ class AsteriskChannel:
         """The dialplan's withdrawal ran."""
         self._tell(Withdrew(time.monotonic_ns()))
 
+    def wants_again(self) -> None:
+        """The dialplan's key to be asked again was pressed."""
+        self._tell(WantsAgain(time.monotonic_ns()))
+
     def others(self, present: Mapping[str, tuple[str, bool]]) -> None:
         """These are connected, or about to be: unique id to line and whether he is covered."""
         for party in [p for p in self._others if p not in present]:
@@ -149,7 +170,7 @@ class AsteriskChannel:
 
     def recorder_started(self) -> None:
         """Some recorder started on the channel."""
-        spawn(self._find_recorder(), name="recorder started")
+        spawn(self._find_recorder(started=True), name="recorder started")
 
     def recorder_stopped(self) -> None:
         """Some recorder stopped on the channel."""
@@ -173,12 +194,16 @@ class AsteriskChannel:
 
     # --- the recorder -----------------------------------------------------------------------------------------------
 
-    async def _find_recorder(self) -> None:
-        """A recorder started, or may have while nobody looked: is it the one that was allowed?"""
+    async def _find_recorder(self, *, started: bool = False) -> None:
+        """A recorder *started*, or may have while nobody looked: is it the one that was allowed?"""
+        async with self._finding:
+            await self._find(started)
+
+    async def _find(self, started: bool) -> None:
         try:
             recorder = await self._variable("CONSENT_MIXMONITOR_ID")
             file = await self._variable(f"MIXMONITOR({recorder},filename)") if recorder else ""
-            if file and recorder == self._recorder:
+            if file and recorder == self._recorder and not started:
                 await self._bring_about()
             elif file and not self._recorder and self._wanted != "none":
                 self._recorder, self._file = recorder, file
@@ -186,14 +211,35 @@ class AsteriskChannel:
                     self._tell(RecorderRuns(time.monotonic_ns(), "on", "started, and the recorder is there"))
                 else:
                     await self._bring_about()
-            else:
+            elif started:
                 await self._foreign()
+            else:
+                self._gone()
         except (PbxUnavailable, PbxRefused) as error:
             _log.error("a recorder started and could not be looked at", server=self.server, error=str(error))
 
     async def _foreign(self) -> None:
-        """A recorder that is not ours: stop whatever records on the channel. Doubt never records."""
-        self._tell(ForeignRecorder(time.monotonic_ns(), stopped=False))
+        """A recorder started that is not ours."""
+        stopped = self._guard == "stop" and await self._stop_newest()
+        if self._guard != "ignore":
+            self._tell(ForeignRecorder(time.monotonic_ns(), stopped))
+        await self._check_recorder()
+
+    async def look_for_foreign(self) -> None:
+        """Nothing may record somebody who is still being asked: stop what does."""
+        try:
+            while self._guard == "stop" and self._wanted == "none" and await self._stop_newest():
+                self._tell(ForeignRecorder(time.monotonic_ns(), stopped=True))
+        except PbxUnavailable as error:
+            _log.error("foreign recorders could not be looked for", server=self.server, error=str(error))
+
+    async def _stop_newest(self) -> bool:
+        """Stop the recorder that started last, by the channel: nobody tells the id of somebody else's."""
+        try:
+            await self._act("StopMixMonitor")
+        except PbxRefused:
+            return False
+        return True
 
     async def _check_recorder(self) -> None:
         if not self._recorder:
@@ -233,7 +279,10 @@ class AsteriskChannel:
             except PbxRefused:
                 if await self._listed():
                     raise
-        self._gone(always=True)
+        elif not self._end_told:
+            self._tell_end("")
+            return
+        self._gone()
 
     async def _listed(self) -> bool:
         """Whether Asterisk knows the recorder by its id."""
@@ -242,10 +291,15 @@ class AsteriskChannel:
         except PbxRefused:
             return False  # no such channel any more
 
-    def _gone(self, *, always: bool = False) -> None:
-        if self._recorder or always:
+    def _gone(self) -> None:
+        """The recorder has ended, if there was one."""
+        if self._recorder:
             file, self._recorder, self._file = self._file, "", ""
-            self._tell(RecorderGone(time.monotonic_ns(), file))
+            self._tell_end(file)
+
+    def _tell_end(self, file: str) -> None:
+        self._end_told = True
+        self._tell(RecorderGone(time.monotonic_ns(), file))
 
     # --- helpers ----------------------------------------------------------------------------------------------------
 
@@ -253,7 +307,10 @@ class AsteriskChannel:
         self._sink(event)
 
     async def _variable(self, name: str) -> str:
-        return (await self._act("Getvar", Variable=name)).get("Value")
+        return await self._client_variable(self.channel, name)
+
+    async def _client_variable(self, channel: str, name: str) -> str:
+        return (await self._act("Getvar", Channel=channel, Variable=name)).get("Value")
 
     async def _act(self, action: str, **fields: str) -> ManagerResponse:
         try:

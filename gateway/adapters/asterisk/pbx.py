@@ -9,9 +9,16 @@ from typing import Final
 
 import structlog
 
-from gateway.adapters.asterisk.channel import AsteriskChannel
+from gateway.adapters.asterisk.channel import AsteriskChannel, Guard
 from gateway.app.tasks import spawn
-from gateway.ports.manager import ManagerClient, ManagerEvent, ManagerSnapshot, ManagerState
+from gateway.ports.manager import (
+    ActionRefused,
+    ManagerClient,
+    ManagerError,
+    ManagerEvent,
+    ManagerSnapshot,
+    ManagerState,
+)
 from gateway.ports.media import Incoming
 from gateway.ports.pbx import PbxChannel, PbxSink, PbxUnavailable
 
@@ -29,13 +36,14 @@ _NOBODY: Final = ("CBAnn", "Announcer", "Surrogate", "Recorder", "ConfBridgeReco
 class AsteriskServer:
     """One server. *source*: the address its INVITEs come from, `host` or `host:port`. *endpoint*: its name for us.
     *agents*: patterns of the endpoints (`PJSIP/1*`) whose users are covered without being asked.
-    *spool*: where its monitor folder can be read, None: not from here."""
+    *spool*: where its monitor folder can be read, None: not from here. *guard*: what becomes of foreign recorders."""
 
     client: ManagerClient = field(repr=False)
     source: str
     agents: tuple[str, ...]
     endpoint: str = "PJSIP/consent-gateway"
     spool: Path | None = None
+    guard: Guard = "stop"
 
     def is_from_here(self, source: str) -> bool:
         """Whether *source* (`host:port`) is this server's."""
@@ -101,8 +109,11 @@ class Switch:
             problem = self.server.client.state.problem
             raise PbxUnavailable(str(problem or f"Asterisk {self.server.client.server}: not connected"))
         server = self.server
-        watched = AsteriskChannel(server.client, channel, linkedid, sink, spool=server.spool, on_forget=self._forget)
+        watched = AsteriskChannel(
+            server.client, channel, linkedid, sink, spool=server.spool, guard=server.guard, on_forget=self._forget
+        )
         self._watched[channel] = watched
+        spawn(watched.look_for_foreign(), name="foreign recorders")
         return watched
 
     def _forget(self, channel: AsteriskChannel) -> None:
@@ -126,6 +137,25 @@ class Switch:
         for channel in list(self._watched.values()):
             spawn(channel.back_in_sight(there=channel.channel in names), name="channel seen again")
         self._look_round()
+        for uniqueid in names.keys() - self._watched.keys():
+            spawn(self._stop_unwatched(uniqueid), name="recorder without consent")
+
+    async def _stop_unwatched(self, channel: str) -> None:
+        """A recorder of ours on a channel nobody watches: the gateway that allowed it is gone, and with it whoever
+        could pause it or take the consent back. It stops; the call goes on."""
+        client = self.server.client
+        try:
+            answer = await client.action("Getvar", {"Channel": channel, "Variable": "CONSENT_MIXMONITOR_ID"})
+            if not answer.get("Value") or channel in self._watched:
+                return
+            await client.action("StopMixMonitor", {"Channel": channel, "MixMonitorID": answer.get("Value")})
+            await client.action("Setvar", {"Channel": channel, "Variable": "CONSENT_VERDICT", "Value": "unknown"})
+        except ActionRefused:
+            return  # the channel or its recorder is gone already
+        except ManagerError as error:
+            _log.error("a recorder without a live consent was not stopped", server=client.server, error=str(error))
+            return
+        _log.warning("a recorder without a live consent was stopped", server=client.server)
 
     def on_event(self, event: ManagerEvent) -> None:
         """Take one event."""
@@ -188,6 +218,8 @@ class Switch:
         ours = self._watched.get(event.get("Uniqueid"))
         if ours is not None and event.get("UserEvent") == "ConsentWithdrawn":
             ours.withdrew()
+        elif ours is not None and event.get("UserEvent") == "ConsentAgain":
+            ours.wants_again()
 
     # --- who is connected to whom -----------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 """Asterisk's monitor folder, where it is on this machine or mounted here."""
 
 import hashlib
+import io
+import time
 import wave
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -12,6 +14,9 @@ from gateway.ports.pbx import NO_FILE
 _log = structlog.get_logger(__name__)
 
 FRAME_SAMPLES: Final = 160
+HEADER_BYTES: Final = 44
+FINAL_TRIES: Final = 40
+FINAL_WAIT_S: Final = 0.05
 
 
 def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, object]:
@@ -29,8 +34,7 @@ def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, obje
         if purge:
             file.unlink(missing_ok=True)
             return facts | {"purged": True, "checked": "removed"}
-        data = file.read_bytes()
-        frames = _frames(file)
+        data, frames = _when_final(file)
     except OSError as error:
         _log.error("a recording of the PBX cannot be reached", error=type(error).__name__)
         return facts | {"checked": f"the PBX's file cannot be reached ({type(error).__name__})"}
@@ -38,9 +42,22 @@ def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, obje
     return facts | {"sha256": digest, "size": len(data), "frames": frames, "checked": "read in the PBX's spool"}
 
 
-def _frames(file: Path) -> int:
+def _when_final(file: Path) -> tuple[bytes, int]:
+    """Return a file and its number of 20 ms frames once its header has its size: Asterisk closes a recording some
+    milliseconds after it tells that the channel has ended. A header that never comes true: no frame."""
+    for _ in range(FINAL_TRIES):
+        data = file.read_bytes()
+        frames = _frames(data)
+        if frames is not None:
+            return data, frames
+        time.sleep(FINAL_WAIT_S)
+    return data, 0
+
+
+def _frames(data: bytes) -> int | None:
     try:
-        with wave.open(str(file)) as sound:
-            return int(sound.getnframes()) // FRAME_SAMPLES
+        with wave.open(io.BytesIO(data)) as sound:
+            length = sound.getnframes() * sound.getsampwidth() * sound.getnchannels()
+            return sound.getnframes() // FRAME_SAMPLES if len(data) - HEADER_BYTES == length else None
     except (wave.Error, EOFError):
-        return 0
+        return None
