@@ -71,7 +71,7 @@ async def _resume(session: PbxSession, command: do.ResumeRecorder) -> None:
 
 
 async def _pause(session: PbxSession, command: do.PauseRecorder) -> None:
-    _act(session, session.channel.pause())
+    _act(session, session.channel.mute())
 
 
 async def _close(session: PbxSession, command: do.CloseRecorder) -> None:

@@ -1,7 +1,7 @@
 """The one place in the whole gateway where a recorder is opened or let run on.
 
 Every function here asks for the receipt of a durable verdict: without one it cannot be called (invariant 2).
-An AST test keeps `RecordOpen` and `RecordResume` from being made, and `expect_recorder` and `resume` of a PBX's channel
+An AST test keeps `RecordOpen` and `RecordResume` from being made, and `expect_recorder` and `unmute` of a PBX's channel
 from being called, anywhere else.
 """
 
@@ -61,4 +61,4 @@ async def allow_recorder(
 async def resume_pbx_recorder(channel: PbxChannel, receipt: Receipt | None, *, call_id: str) -> None:
     """Let a PBX's recorder run on, on the strength of *receipt*. Raises as `allow_recorder`."""
     _require_verdict(receipt, call_id)
-    await channel.resume()
+    await channel.unmute()

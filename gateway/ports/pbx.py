@@ -147,11 +147,11 @@ class PbxChannel(Protocol):
         """From now on a recorder whose file begins with *call_id* may start: it is reported, any other is foreign."""
         ...
 
-    async def pause(self) -> None:
+    async def mute(self) -> None:
         """Let the recorder write silence, now or as soon as it starts. `RecorderRuns` tells when it was seen."""
         ...
 
-    async def resume(self) -> None:
+    async def unmute(self) -> None:
         """Let the recorder go on. `RecorderRuns` tells when it was seen."""
         ...
 

@@ -41,6 +41,9 @@ UNMUTE_AFTER_S: Final = 0.08
 SAME_KEY_NS: Final = 60_000_000
 """Asterisk reports the last key of a feature code twice, 50 ms apart; nobody presses one so fast."""
 
+MOST_FOREIGN: Final = 16
+"""More recorders than anybody runs on one channel: Asterisk says "none left" long before."""
+
 Guard = Literal["stop", "alarm", "ignore"]
 """What becomes of a recorder on a gated channel that nobody here allowed."""
 
@@ -93,11 +96,11 @@ class AsteriskChannel:
     async def expect_recorder(self, call_id: str) -> None:
         self._wanted, self._recorder, self._file, self._end_told = "on", "", "", False
 
-    async def pause(self) -> None:
+    async def mute(self) -> None:
         self._wanted = "paused"
         await self._bring_about()
 
-    async def resume(self) -> None:
+    async def unmute(self) -> None:
         self._wanted = "on"
         await asyncio.sleep(UNMUTE_AFTER_S)
         await self._bring_about()
@@ -228,7 +231,9 @@ class AsteriskChannel:
     async def look_for_foreign(self) -> None:
         """Nothing may record somebody who is still being asked: stop what does."""
         try:
-            while self._guard == "stop" and self._wanted == "none" and await self._stop_newest():
+            for _ in range(MOST_FOREIGN):
+                if self._guard != "stop" or self._wanted != "none" or not await self._stop_newest():
+                    return
                 self._tell(ForeignRecorder(time.monotonic_ns(), stopped=True))
         except PbxUnavailable as error:
             _log.error("foreign recorders could not be looked for", server=self.server, error=str(error))

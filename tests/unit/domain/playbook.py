@@ -6,7 +6,7 @@ order too. `DURABLE` lets a slow log catch up; with a fast log (the default) eve
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.domain import commands as do
 from gateway.domain import events as ev
@@ -151,8 +151,10 @@ LENIENT = (do.AppendEvidence, do.StartTimer, do.StopTimer)
 class Playbook:
     """One call and the script it must follow."""
 
+    kind: ClassVar[type[Call]] = Call
+
     def __init__(self, *, slow_log: bool = False, **rules: Any) -> None:
-        self.call = Call("call", Rules(**rules))
+        self.call = self.kind("call", Rules(**rules))
         self.slow_log = slow_log
         self.asked: list[Command] = []
         self.seen: list[Command] = []

@@ -1,0 +1,497 @@
+"""Whose channel is whose, and what a recorder does when Asterisk says strange things: on a scripted manager."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from gateway.adapters.asterisk.channel import AsteriskChannel
+from gateway.adapters.asterisk.pbx import AsteriskPbx, AsteriskServer
+from gateway.app.tasks import spawn
+from gateway.ports import pbx
+from gateway.ports.manager import (
+    ActionRefused,
+    ActionTimedOut,
+    FakeManagerClient,
+    ManagerBridge,
+    ManagerChannel,
+    ManagerResponse,
+    ManagerSnapshot,
+    Unreachable,
+)
+from gateway.ports.media import Incoming
+
+CHANNEL, LINKEDID, RECORDER = "1.1", "1.0", "0x7f01"
+FILE = "/var/spool/asterisk/monitor/consent/call.wav"
+NAMES = {CHANNEL: "PJSIP/trunk-0000000a", "1.2": "PJSIP/alice-0000000b", "1.3": "PJSIP/trunk-0000000c"}
+
+
+@dataclass
+class Manager(FakeManagerClient):
+    """A manager whose `Getvar` knows variables, and whose recorders can be made to lie."""
+
+    variables: dict[str, str] = field(default_factory=dict)
+
+    async def action(self, name, fields=None, **more):  # type: ignore[no-untyped-def,override]
+        answer = await super().action(name, fields or {}, **more)
+        if name == "Getvar":
+            return ManagerResponse(fields=(("Value", self.variables.get((fields or {})["Variable"], "")),))
+        return answer
+
+    def told(self, name: str) -> list[dict[str, str]]:
+        """What was sent with an action, without the channel."""
+        return [
+            {key: value for key, value in action.fields.items() if key != "Channel"}
+            for action in self.sent
+            if action.name == name
+        ]
+
+    def records(self) -> None:
+        """A recorder with our id runs."""
+        self.variables |= {"CONSENT_MIXMONITOR_ID": RECORDER, f"MIXMONITOR({RECORDER},filename)": FILE}
+
+    def ends(self) -> None:
+        """It does not any more."""
+        self.variables.pop(f"MIXMONITOR({RECORDER},filename)", None)
+
+
+@dataclass
+class Scene:
+    """One server with one watched channel."""
+
+    manager: Manager
+    pbx: AsteriskPbx
+    channel: AsteriskChannel
+    heard: list[pbx.PbxEvent]
+
+    def of(self, kind: type[pbx.PbxEvent]) -> list[pbx.PbxEvent]:
+        return [event for event in self.heard if isinstance(event, kind)]
+
+    async def rest(self) -> None:
+        for _ in range(40):
+            await asyncio.sleep(0)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+
+    def enter(self, bridge: str, *channels: str, **names: str) -> None:
+        for uniqueid in channels:
+            name = names.get("name", NAMES.get(uniqueid, ""))
+            self.manager.report("BridgeEnter", ("BridgeUniqueid", bridge), ("Uniqueid", uniqueid), ("Channel", name))
+
+    def leave(self, bridge: str, uniqueid: str) -> None:
+        self.manager.report("BridgeLeave", ("BridgeUniqueid", bridge), ("Uniqueid", uniqueid))
+
+    def event(self, name: str, uniqueid: str = CHANNEL, **fields: str) -> None:
+        self.manager.report(name, ("Uniqueid", uniqueid), *fields.items())
+
+    async def recording(self) -> None:
+        await self.channel.expect_recorder("call")
+        self.manager.records()
+        self.event("MixMonitorStart")
+        await self.until(lambda: self.of(pbx.RecorderRuns))
+
+
+def invite(source: str = "192.0.2.1:5060", channel: str = CHANNEL, linkedid: str = LINKEDID) -> Incoming:
+    headers = (("X-Consent-Channel", channel), ("X-Consent-Linkedid", linkedid))
+    return Incoming(0, "leg", "sip-id", "+4915550100", "", "consent", source, headers)
+
+
+async def open_scene(guard: str = "ignore", snapshot: ManagerSnapshot | None = None) -> Scene:
+    manager = Manager(switch=snapshot or ManagerSnapshot())
+    server = AsteriskServer(manager, "192.0.2.1", ("PJSIP/alice", "PJSIP/1*"), guard=guard)  # type: ignore[arg-type]
+    made = AsteriskPbx([server])
+    await made.start()
+    heard: list[pbx.PbxEvent] = []
+    channel = made.find(invite(), heard.append)
+    assert isinstance(channel, AsteriskChannel)
+    scene = Scene(manager, made, channel, heard)
+    await scene.rest()
+    return scene
+
+
+# --- finding the call ------------------------------------------------------------------------------------------------
+
+
+async def test_only_a_consent_gates_invite_is_one() -> None:
+    scene = await open_scene()
+    assert scene.pbx.sends(invite())
+    assert not scene.pbx.sends(invite(channel=""))
+    assert (scene.channel.channel, scene.channel.linkedid, scene.channel.server) == (CHANNEL, LINKEDID, "fake")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (invite(source="192.0.2.9:5060"), "no .*section has as `source`"),
+        (invite(channel="1.1\r\nAction: Originate"), "no id of Asterisk's"),
+        (invite(linkedid=""), "no id of Asterisk's"),
+        (invite(channel="x" * 151), "no id of Asterisk's"),
+    ],
+)
+async def test_what_cannot_be_found_is_refused(wrong: Incoming, says: str) -> None:
+    scene = await open_scene()
+    with pytest.raises(pbx.PbxUnavailable, match=says):
+        scene.pbx.find(wrong, scene.heard.append)
+
+
+async def test_two_servers_at_one_address_are_told_apart_by_port_or_not_at_all() -> None:
+    managers = [Manager(server="a"), Manager(server="b")]
+    agents = ("PJSIP/*",)
+    made = AsteriskPbx([AsteriskServer(m, "192.0.2.1", agents) for m in managers])
+    await made.start()
+    with pytest.raises(pbx.PbxUnavailable, match=r"two .*sections"):
+        made.find(invite(), print)
+    made = AsteriskPbx(
+        [AsteriskServer(m, f"192.0.2.1:{p}", agents) for m, p in zip(managers, (5060, 5061), strict=True)]
+    )
+    assert made.find(invite(source="192.0.2.1:5061"), print).server == "b"
+
+
+async def test_without_a_connection_nothing_is_found() -> None:
+    manager = Manager(problem=Unreachable("fake", "nobody there"))
+    made = AsteriskPbx([AsteriskServer(manager, "192.0.2.1", ("PJSIP/*",))])
+    await made.start()
+    assert made.servers == {"fake": False}
+    with pytest.raises(pbx.PbxUnavailable, match="nobody there"):
+        made.find(invite(), print)
+
+
+# --- who is connected ------------------------------------------------------------------------------------------------
+
+
+async def test_who_is_in_the_same_bridge_has_joined() -> None:
+    scene = await open_scene()
+    scene.enter("b", CHANNEL, "1.2")
+    (joined,) = scene.of(pbx.Joined)
+    assert isinstance(joined, pbx.Joined)
+    assert (joined.party, joined.line, joined.covered) == ("1.2", "PJSIP/alice", True)
+    scene.enter("other", "1.3")
+    scene.leave("b", "1.2")
+    assert [event.party for event in scene.of(pbx.Left) if isinstance(event, pbx.Left)] == ["1.2"]
+    scene.enter("b", "1.3")
+    assert [e.covered for e in scene.of(pbx.Joined) if isinstance(e, pbx.Joined)] == [True, False]
+
+
+async def test_our_own_leg_and_announcements_are_nobody() -> None:
+    scene = await open_scene()
+    scene.enter("b", CHANNEL)
+    for number, name in enumerate(
+        ("PJSIP/consent-gateway-00000001", "CBAnn/room-00000001;1", "Announcer/ARI-00000001")
+    ):
+        scene.enter("b", f"9.{number}", name=name)
+    assert not scene.of(pbx.Joined)
+
+
+async def test_a_stranger_counts_from_the_moment_he_is_called() -> None:
+    scene = await open_scene()
+    scene.event("Newchannel", "1.3", Linkedid=LINKEDID, Channel=NAMES["1.3"])
+    scene.event("Newchannel", "1.2", Linkedid=LINKEDID, Channel=NAMES["1.2"])
+    scene.event("Newchannel", "5.5", Linkedid="5.5", Channel="PJSIP/trunk-0000000f")
+    assert [(e.party, e.covered) for e in scene.of(pbx.Joined) if isinstance(e, pbx.Joined)] == [("1.3", False)]
+    scene.enter("b", CHANNEL, "1.3")
+    assert len(scene.of(pbx.Joined)) == 1 and not scene.of(pbx.Left)
+    scene.event("Hangup", "1.3")
+    assert len(scene.of(pbx.Left)) == 1
+
+
+async def test_a_stranger_who_never_answers_is_gone_when_his_channel_is() -> None:
+    scene = await open_scene()
+    scene.event("Newchannel", "1.3", Linkedid=LINKEDID, Channel=NAMES["1.3"])
+    scene.event("Hangup", "1.3")
+    assert len(scene.of(pbx.Joined)) == len(scene.of(pbx.Left)) == 1
+
+
+async def test_local_channels_are_looked_through() -> None:
+    scene = await open_scene()
+    scene.enter("near", CHANNEL)
+    scene.enter("near", "2.1", name="Local/100@queue-00000004;1")
+    assert not scene.of(pbx.Joined)
+    scene.enter("far", "2.2", name="Local/100@queue-00000004;2")
+    scene.enter("far", "1.2")
+    assert [e.party for e in scene.of(pbx.Joined) if isinstance(e, pbx.Joined)] == ["1.2"]
+    scene.event("DTMFEnd", "1.2", Digit="*", Direction="Received")
+    (key,) = scene.of(pbx.KeyPressed)
+    assert isinstance(key, pbx.KeyPressed) and not key.by_asked
+
+
+async def test_keys_are_told_once_and_by_whom() -> None:
+    scene = await open_scene()
+    scene.enter("b", CHANNEL, "1.2")
+    for uniqueid, digit, direction in (
+        (CHANNEL, "1", "Received"),
+        (CHANNEL, "1", "Received"),
+        ("1.2", "1", "Sent"),
+        ("1.2", "7", "Received"),
+        ("9.9", "5", "Received"),
+    ):
+        scene.event("DTMFEnd", uniqueid, Digit=digit, Direction=direction)
+    pressed = [(e.by_asked, e.digit) for e in scene.of(pbx.KeyPressed) if isinstance(e, pbx.KeyPressed)]
+    assert pressed == [(True, "1"), (False, "7")]
+    await asyncio.sleep(0.07)
+    scene.event("DTMFEnd", "1.2", Digit="7", Direction="Received")
+    assert len(scene.of(pbx.KeyPressed)) == 3
+
+
+# --- the recorder ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_recorder_that_was_allowed_is_told_when_it_is_there() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    (runs,) = scene.of(pbx.RecorderRuns)
+    assert isinstance(runs, pbx.RecorderRuns) and runs.state == "on"
+    assert not scene.manager.told("MixMonitorMute")
+
+
+async def test_a_pause_from_before_the_start_mutes_at_the_start() -> None:
+    scene = await open_scene()
+    await scene.channel.expect_recorder("call")
+    await scene.channel.mute()
+    assert not scene.manager.told("MixMonitorMute")
+    scene.manager.records()
+    scene.event("MixMonitorStart")
+    await scene.until(lambda: scene.of(pbx.RecorderRuns))
+    assert [e.state for e in scene.of(pbx.RecorderRuns) if isinstance(e, pbx.RecorderRuns)] == ["paused"]
+    assert scene.manager.told("MixMonitorMute") == [{"Direction": "both", "State": "1", "MixMonitorID": RECORDER}]
+
+
+async def test_the_last_wish_counts() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    resuming = spawn(scene.channel.unmute(), name="resume")
+    await scene.rest()
+    await scene.channel.mute()
+    await resuming
+    assert [told["State"] for told in scene.manager.told("MixMonitorMute")] == ["1", "1"]
+    assert [e.state for e in scene.of(pbx.RecorderRuns) if isinstance(e, pbx.RecorderRuns)][1:] == ["paused", "paused"]
+
+
+async def test_a_mute_that_succeeds_with_nothing_to_mute_is_found_out() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    scene.manager.ends()  # Asterisk says Success all the same
+    await scene.channel.mute()
+    assert [e.state for e in scene.of(pbx.RecorderRuns) if isinstance(e, pbx.RecorderRuns)] == ["on"]
+    (gone,) = scene.of(pbx.RecorderGone)
+    assert isinstance(gone, pbx.RecorderGone) and gone.file == FILE
+
+
+async def test_a_mute_that_is_refused_is_an_error_while_the_recorder_is_there() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    scene.manager.answers["MixMonitorMute"] = ActionRefused("fake", "MixMonitorMute", "Permission denied")
+    with pytest.raises(pbx.PbxRefused, match=r"manager\.conf"):
+        await scene.channel.mute()
+    scene.manager.ends()
+    await scene.channel.mute()
+    assert scene.of(pbx.RecorderGone)
+
+
+async def test_no_answer_is_no_observation() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    scene.manager.answers["MixMonitorMute"] = ActionTimedOut("fake", "no answer")
+    with pytest.raises(pbx.PbxUnavailable):
+        await scene.channel.mute()
+    assert len(scene.of(pbx.RecorderRuns)) == 1
+
+
+async def test_a_close_stops_by_id_and_tells_the_file_once() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    await scene.channel.close()
+    scene.manager.ends()
+    scene.event("MixMonitorStop")
+    await scene.rest()
+    await scene.channel.close()
+    scene.event("Hangup")
+    assert scene.manager.told("StopMixMonitor") == [{"MixMonitorID": RECORDER}]
+    assert [e.file for e in scene.of(pbx.RecorderGone) if isinstance(e, pbx.RecorderGone)] == [FILE]
+    assert len(scene.of(pbx.ChannelEnded)) == 1
+
+
+async def test_a_close_before_the_start_ends_what_starts_after_it() -> None:
+    scene = await open_scene()
+    await scene.channel.expect_recorder("call")
+    await scene.channel.close()
+    assert len(scene.of(pbx.RecorderGone)) == 1
+    scene.manager.records()
+    scene.event("MixMonitorStart")
+    await scene.until(lambda: scene.manager.told("StopMixMonitor"))
+    assert not scene.of(pbx.RecorderRuns)
+
+
+async def test_a_stop_that_is_refused_while_the_recorder_is_there_is_an_error() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    scene.manager.answers["StopMixMonitor"] = ActionRefused("fake", "StopMixMonitor", "Permission denied")
+    with pytest.raises(pbx.PbxRefused):
+        await scene.channel.close()
+    assert not scene.of(pbx.RecorderGone)
+
+
+async def test_the_channels_end_ends_its_recorder_first() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    scene.event("Hangup")
+    assert [type(event) for event in scene.heard[-2:]] == [pbx.RecorderGone, pbx.ChannelEnded]
+    scene.event("Hangup")
+    assert len(scene.of(pbx.ChannelEnded)) == 1
+
+
+@pytest.mark.parametrize(("guard", "stops", "told"), [("stop", 1, [True]), ("alarm", 0, [False]), ("ignore", 0, [])])
+async def test_a_recorder_nobody_allowed(guard: str, stops: int, told: list[bool]) -> None:
+    scene = await open_scene()
+    scene.channel._guard = guard  # type: ignore[assignment]
+    await scene.recording()
+    scene.event("MixMonitorStart")  # another one: the id on the channel is still ours
+    await scene.rest()
+    assert scene.manager.told("StopMixMonitor") == [{}] * stops
+    assert [e.stopped for e in scene.of(pbx.ForeignRecorder) if isinstance(e, pbx.ForeignRecorder)] == told
+
+
+async def test_whatever_records_before_the_question_is_stopped() -> None:
+    manager = Manager()
+    answers = iter([ManagerResponse(), ManagerResponse(), ActionRefused("fake", "StopMixMonitor", "none")])
+    real = manager.action
+
+    async def action(name, fields=None, **more):  # type: ignore[no-untyped-def]
+        if name == "StopMixMonitor":
+            manager.answers[name] = next(answers)
+        return await real(name, fields, **more)
+
+    manager.action = action  # type: ignore[method-assign]
+    made = AsteriskPbx([AsteriskServer(manager, "192.0.2.1", ("PJSIP/*",))])
+    await made.start()
+    heard: list[pbx.PbxEvent] = []
+    made.find(invite(), heard.append)
+    for _ in range(40):
+        await asyncio.sleep(0)
+    assert [e.stopped for e in heard if isinstance(e, pbx.ForeignRecorder)] == [True, True]
+
+
+# --- out of sight ----------------------------------------------------------------------------------------------------
+
+
+def there(*channels: str) -> ManagerSnapshot:
+    return ManagerSnapshot(
+        tuple(ManagerChannel(c, LINKEDID, NAMES[c], "Up", "b", None) for c in channels),
+        (ManagerBridge("b", "simple_bridge", channels),),
+    )
+
+
+async def test_a_lost_connection_is_told_and_what_was_is_compared_with_what_is() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    await scene.channel.mute()
+    scene.manager.lose(Unreachable("fake", "gone"))
+    with pytest.raises(pbx.PbxUnavailable):
+        await scene.channel.unmute()
+    await scene.channel.lamp("on")
+    scene.manager.switch = there(CHANNEL, "1.2")
+    scene.manager.connect()
+    await scene.until(lambda: len(scene.manager.told("MixMonitorMute")) == 2)
+    await scene.rest()
+    assert [e.clear for e in scene.of(pbx.Sight) if isinstance(e, pbx.Sight)] == [False, True]
+    assert [e.party for e in scene.of(pbx.Joined) if isinstance(e, pbx.Joined)] == ["1.2"]
+
+
+async def test_a_channel_that_is_gone_when_it_can_be_looked_for_has_ended() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    scene.manager.lose(Unreachable("fake", "gone"))
+    scene.manager.connect()
+    await scene.until(lambda: scene.of(pbx.ChannelEnded))
+    (ended,) = scene.of(pbx.ChannelEnded)
+    assert isinstance(ended, pbx.ChannelEnded) and not ended.seen and scene.of(pbx.RecorderGone)
+
+
+async def test_a_recorder_that_is_gone_when_it_can_be_looked_for_has_ended() -> None:
+    scene = await open_scene()
+    await scene.recording()
+    scene.manager.lose(Unreachable("fake", "gone"))
+    scene.manager.ends()
+    scene.manager.switch = there(CHANNEL)
+    scene.manager.connect()
+    await scene.until(lambda: scene.of(pbx.RecorderGone))
+    assert not scene.of(pbx.ChannelEnded)
+
+
+async def test_a_recorder_on_a_channel_nobody_watches_is_stopped() -> None:
+    manager = Manager(switch=there(CHANNEL))
+    manager.records()
+    made = AsteriskPbx([AsteriskServer(manager, "192.0.2.1", ("PJSIP/*",))])
+    await made.start()
+    for _ in range(40):
+        await asyncio.sleep(0)
+    assert manager.told("StopMixMonitor") == [{"MixMonitorID": RECORDER}]
+    assert manager.told("Setvar") == [{"Variable": "CONSENT_VERDICT", "Value": "unknown"}]
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+
+async def test_variables_are_set_in_order() -> None:
+    scene = await open_scene()
+    await scene.channel.tell({"CONSENT_CALL_ID": "x", "CONSENT_VERDICT": "granted"})
+    assert [told["Variable"] for told in scene.manager.told("Setvar")] == ["CONSENT_CALL_ID", "CONSENT_VERDICT"]
+
+
+async def test_the_lamp_follows_where_there_is_one() -> None:
+    scene = await open_scene()
+    await scene.channel.lamp("on")
+    assert not scene.manager.told("Setvar")
+    scene = await open_scene()
+    scene.manager.variables["CONSENT_LAMP"] = "alice"
+    for state in ("on", "paused", "off"):
+        await scene.channel.lamp(state)  # type: ignore[arg-type]
+    assert scene.manager.told("Setvar") == [
+        {"Variable": "DEVICE_STATE(Custom:consent-alice)", "Value": value}
+        for value in ("INUSE", "RINGING", "NOT_INUSE")
+    ]
+
+
+async def test_asking_again_takes_both_out_of_a_conversation_of_two() -> None:
+    scene = await open_scene()
+    scene.manager.variables["CHANNEL(name)"] = NAMES["1.2"]
+    with pytest.raises(pbx.PbxRefused, match="conversation of two"):
+        await scene.channel.ask_again()
+    scene.enter("b", CHANNEL, "1.2")
+    await scene.channel.ask_again()
+    (redirect,) = scene.manager.told("Redirect")
+    assert (redirect["Context"], redirect["ExtraChannel"], redirect["ExtraContext"]) == (
+        "consent-gate-again",
+        "1.2",
+        "consent-wait",
+    )
+    scene.enter("b", "1.3")
+    with pytest.raises(pbx.PbxRefused):
+        await scene.channel.ask_again()
+
+
+@pytest.mark.parametrize(("event", "kind"), [("ConsentWithdrawn", pbx.Withdrew), ("ConsentAgain", pbx.WantsAgain)])
+async def test_the_dialplans_own_keys(event: str, kind: type[pbx.PbxEvent]) -> None:
+    scene = await open_scene()
+    scene.event("UserEvent", UserEvent=event)
+    scene.event("UserEvent", "9.9", UserEvent=event)
+    scene.event("UserEvent", UserEvent="Other")
+    assert [type(heard) for heard in scene.heard] == [kind]
+
+
+async def test_a_call_is_ended_by_hanging_up_its_channel() -> None:
+    scene = await open_scene()
+    await scene.channel.hang_up()
+    assert scene.manager.told("Hangup") == [{"Cause": "21"}]
+
+
+async def test_what_was_kept_is_read_where_the_spool_is_shared(tmp_path: Path) -> None:
+    scene = await open_scene()
+    assert (await scene.channel.kept("", purge=False))["checked"] == "no file"
+    assert "not shared" in str((await scene.channel.kept(FILE, purge=False))["checked"])
+    scene.channel._spool = tmp_path
+    assert "FileNotFoundError" in str((await scene.channel.kept(FILE, purge=False))["checked"])

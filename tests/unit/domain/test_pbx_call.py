@@ -1,0 +1,321 @@
+"""Calls that stay in a PBX: given back with their verdict, recorded there, watched until their channel ends."""
+
+from typing import Any, ClassVar
+
+import pytest
+
+from gateway.domain import commands as do
+from gateway.domain import events as ev
+from gateway.domain.call import AGENT, CALLER, Call, Phase
+from gateway.domain.pbx_call import CHANNEL, PbxCall
+from gateway.domain.recording import RecorderState, Stage
+from gateway.domain.rules import FailMode
+from tests.unit.domain.playbook import (
+    ARRIVES,
+    ASK,
+    ASK_2,
+    DURABLE,
+    TOLD,
+    Playbook,
+    answers,
+    closed,
+    closes,
+    digit,
+    ends,
+    entry,
+    fires,
+    gone,
+    hears,
+    key,
+    ns,
+    opens,
+    pause,
+    pauses,
+    reconsent,
+    resume,
+    resumes,
+    says,
+    seen,
+    starts,
+    verdict,
+    withdraw,
+)
+
+RETURNED = ev.CallReturned(at_ns=0)
+AGAIN = ev.CallSentAgain(at_ns=0)
+REFUSE = {"fail_mode": FailMode.REFUSE_CALL}
+
+
+class PbxBook(Playbook):
+    """A `Playbook` of a call in a PBX."""
+
+    kind: ClassVar[type[Call]] = PbxCall
+
+
+def asked(**rules: Any) -> Playbook:
+    book = PbxBook(**rules) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER)
+    return book << do.PlayPrompt(CALLER, "ask", ASK) >> starts(ASK)
+
+
+def answered(value: str = "1", **rules: Any) -> Playbook:
+    """The caller answered, and hears what was decided."""
+    return asked(**rules) >> ends(ASK) >> key(value, 6_000) << says("granted" if value == "1" else "refused")
+
+
+def recorded(**rules: Any) -> Playbook:
+    """Granted, given back, and the recorder seen running."""
+    book = answered(**rules) >> hears(TOLD) << opens() >> RETURNED >> gone(CALLER, by="local") >> seen("on")
+    return book >> joins("agent-1")
+
+
+def refused(**rules: Any) -> Playbook:
+    """Refused, and given back."""
+    return answered("2", **rules) >> hears(TOLD) << do.ReturnCall(CALLER, "refused") >> RETURNED >> gone(CALLER)
+
+
+def joins(party: str, *, covered: bool = True) -> ev.PartyJoined:
+    return ev.PartyJoined(at_ns=0, party=party, covered=covered)
+
+
+def leaves(party: str) -> ev.PartyGone:
+    return ev.PartyGone(at_ns=0, party=party)
+
+
+def ami(text: str, leg: str) -> list[ev.Event]:
+    return [ev.DigitPressed(at_ns=ns(20_000), leg=leg, value=value, transport="ami") for value in text]
+
+
+# --- given back ------------------------------------------------------------------------------------------------------
+
+
+def test_a_yes_is_given_back_by_the_recorders_opening() -> None:
+    book = answered() >> hears(TOLD) << verdict("not_required", AGENT)
+    book << entry("recorder.command", command="open", cause="returned to the PBX") << opens()
+    assert book.call.phase is Phase.RETURNING
+    book >> RETURNED >> gone(CALLER, by="local") >> seen("on")
+    assert book.call.phase is Phase.TALKING and book.call.recorder.stage is Stage.ON
+    book >> gone(CHANNEL) << closes(cause="caller hung up") >> closed()
+    (book << entry("call.ended", cause="caller hung up") << do.CallOver("caller hung up")).end()
+
+
+def test_the_recorder_waits_for_the_evidence_and_so_does_the_call() -> None:
+    book = PbxBook(slow_log=True) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask")
+    book >> hears(ASK) >> key("1", 6_000) << says("granted") >> hears(TOLD) >> DURABLE << opens()
+    book.end()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("2", "refused"), ("7", "unanswered")], ids=["no", "nothing that is an answer"]
+)
+def test_anything_else_is_given_back_with_its_name(value: str, told: str) -> None:
+    book = asked(attempts=1)
+    if value == "2":
+        book >> ends(ASK) >> key("2", 6_000)
+    else:
+        book >> ends(ASK) >> fires("answer:caller:1")
+    book << says("refused") >> hears(TOLD) << do.ReturnCall(CALLER, told) >> RETURNED
+    book >> gone(CALLER, by="local")
+    assert book.call.desired is RecorderState.OFF and book.call.phase is Phase.TALKING
+    (book >> gone(CHANNEL) << do.CallOver("caller hung up")).end()
+
+
+def test_a_refusal_is_given_back_when_it_is_durable() -> None:
+    book = PbxBook(slow_log=True) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask")
+    book >> hears(ASK) >> key("2", 6_000) << says("refused") >> hears(TOLD)
+    (book >> DURABLE << do.ReturnCall(CALLER, "refused")).end()
+
+
+def test_a_yes_to_something_else_is_not_told() -> None:
+    book = answered(purposes=("analysis",)) >> hears(TOLD) << do.ReturnCall(CALLER, "unknown") >> RETURNED
+    assert book.call.desired is RecorderState.OFF
+    book.end()
+
+
+def test_a_yes_without_evidence_is_not_told() -> None:
+    book = PbxBook(slow_log=True) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask")
+    book >> hears(ASK) >> key("1", 6_000) << says("granted")
+    book.lose("verdict") << do.RaiseAlarm("evidence_unavailable")
+    (book >> hears(TOLD) >> DURABLE << do.ReturnCall(CALLER, "unknown") >> RETURNED).end()
+
+
+def test_without_a_question_the_call_is_given_back_to_be_recorded() -> None:
+    book = PbxBook(ask=False) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER) << verdict("not_required")
+    (book << opens() >> RETURNED >> seen("on")).end()
+
+
+def test_a_pbx_that_does_not_take_a_yes_gets_the_call_back_without_it() -> None:
+    book = answered() >> hears(TOLD) << opens() >> closed(failed="the PBX did not take the verdict")
+    book << do.RaiseAlarm("recording_failed") << do.ReturnCall(CALLER, "unknown") >> RETURNED
+    assert book.call.desired is RecorderState.OFF
+    (book >> gone(CALLER) >> gone(CHANNEL) << do.CallOver("caller hung up")).end()
+
+
+def test_where_refusal_ends_the_call_its_channel_is_hung_up() -> None:
+    book = answered("2", **REFUSE) >> hears(TOLD) << do.HangUpLeg(CALLER) << do.HangUpLeg(CHANNEL)
+    (book >> gone(CALLER) >> gone(CHANNEL, by="local") << do.CallOver("recording refused")).end()
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_who_is_gone_before_the_pbx_was_told_is_not_recorded(heard: bool) -> None:
+    book = answered() if heard else asked()
+    book >> gone(CALLER)
+    assert book.call.phase is Phase.TALKING and book.call.verdict == ("granted" if heard else "unanswered")
+    (book >> joins("agent-1") >> gone(CHANNEL) << do.CallOver("caller hung up")).end()
+
+
+def test_who_is_gone_under_a_duty_to_record_is_hung_up() -> None:
+    book = asked(**REFUSE) >> gone(CALLER) << do.HangUpLeg(CHANNEL)
+    (book >> gone(CHANNEL, by="local") << do.CallOver("recording refused")).end()
+
+
+def test_a_leg_that_never_came_up_ends_the_call_here() -> None:
+    book = PbxBook() >> ARRIVES << do.AnswerCall(CALLER) >> gone(CALLER) << do.HangUpLeg(CHANNEL)
+    (book >> gone(CHANNEL) << do.CallOver("the caller's leg was never up")).end()
+
+
+def test_a_leg_that_ends_while_the_pbx_is_told_is_not_recorded() -> None:
+    book = answered() >> hears(TOLD) << opens() >> gone(CALLER) << closes() >> RETURNED >> closed()
+    assert book.call.desired is RecorderState.OFF
+    book.end()
+
+
+def test_a_channel_that_is_lost_says_so() -> None:
+    book = refused() >> gone(CHANNEL, by="lost")
+    (book << entry("leg.ended", by="lost") << do.CallOver("caller lost")).end()
+
+
+def test_legs_end_once_and_strange_ones_never() -> None:
+    book = refused() >> gone(CALLER) >> gone("nobody") >> gone(AGENT)
+    assert len(book.entries("leg.ended")) == 1
+    book.end()
+
+
+def test_the_channels_end_while_asking_ends_the_call() -> None:
+    book = asked() >> gone(CHANNEL) << verdict("unanswered") << do.HangUpLeg(CALLER)
+    (book >> gone(CALLER, by="local") << do.CallOver("caller hung up")).end()
+
+
+def test_letting_go_leaves_the_channel_up_and_nothing_recording() -> None:
+    book = recorded() >> ev.HangUpRequested(at_ns=0, cause="gateway stopped") << closes(cause="gateway stopped")
+    (book >> closed() << do.CallOver("gateway stopped")).end()
+
+
+def test_returned_twice_or_out_of_turn_is_nothing() -> None:
+    (recorded() >> RETURNED).end()
+    (asked() >> RETURNED >> key("1", 100)).end()
+
+
+# --- pause -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_agent_pauses_and_resumes_on_his_own_channel() -> None:
+    book = recorded() >> ami("*71", AGENT) << pauses() << entry("hold.set", hold="agent_key", actor=AGENT)
+    book >> seen("paused") >> ami("*72", AGENT) << resumes() >> seen("on")
+    (book >> ami("5", AGENT) >> ami("5", CALLER)).end()
+
+
+def test_a_hold_from_before_pauses_the_recorder_as_soon_as_it_may_run() -> None:
+    book = asked() >> pause("supervisor") >> ends(ASK) >> key("1", 6_000) << says("granted") >> hears(TOLD) << opens()
+    (book >> RETURNED << pauses() >> seen("paused") >> resume("supervisor") << resumes()).end()
+
+
+def test_keys_while_being_asked_count_once() -> None:
+    """The PBX tells of the same keys that come on the caller's leg."""
+    book = asked() >> ami("2", CALLER) >> ami("*71", AGENT)
+    assert not book.entries("answer.digit") and not book.call.holds
+    book.end()
+
+
+def test_an_agent_who_is_not_there_has_no_keys() -> None:
+    book = asked() >> gone(CALLER) >> ami("*71", AGENT)
+    assert not book.call.holds
+    book.end()
+
+
+# --- withdrawal and asking again -------------------------------------------------------------------------------------
+
+
+def test_the_caller_withdraws_by_key() -> None:
+    book = recorded() >> ami("*9", CALLER) << closes(cause="caller withdrawn")
+    book << digit("withdrawn", counted=True, leg=CALLER, key="*9") << verdict("withdrawn")
+    (book >> closed() << entry("recording.closed")).end()
+
+
+def test_a_recorder_that_the_dialplan_stopped_after_a_withdrawal_is_no_failure() -> None:
+    (recorded() >> withdraw() << closes() << verdict("withdrawn") >> closed()).end()
+
+
+def test_a_recorder_that_stops_by_itself_is_an_alarm() -> None:
+    (
+        recorded() >> closed() << do.RaiseAlarm("recording_failed") >> gone(CHANNEL) << do.CallOver("caller hung up")
+    ).end()
+
+
+def test_a_no_may_become_a_yes() -> None:
+    book = refused() >> reconsent(request="r") << do.AskAgain() << do.Reply("r", True, "asking")
+    book >> AGAIN << entry("ask.again", party=CALLER) << do.AnswerCall(CALLER) >> answers(CALLER)
+    book << do.PlayPrompt(CALLER, "ask", ASK_2) >> hears(ASK_2) >> key("1", 6_000) << verdict("granted")
+    book << says("granted") >> hears("caller:notice:2") << opens() >> RETURNED >> gone(CALLER) >> seen("on")
+    assert len([e for e in book.entries("verdict") if e.facts["party"] == AGENT]) == 1
+    book.end()
+
+
+def test_a_no_may_stay_a_no() -> None:
+    book = refused() >> AGAIN << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask") >> hears(ASK_2)
+    book >> key("2", 6_000) << says("refused") >> hears("caller:notice:2") << do.ReturnCall(CALLER, "refused")
+    (book >> RETURNED).end()
+
+
+def test_there_is_nothing_to_ask_again_after_a_yes() -> None:
+    (recorded() >> reconsent(request="r") << do.Reply("r", False, "nothing_to_ask")).end()
+    (asked() >> reconsent(request="r") << do.Reply("r", False, "not_connected")).end()
+
+
+def test_a_recorded_caller_who_is_sent_again_is_not_recorded_until_he_agrees_again() -> None:
+    book = recorded() >> AGAIN << closes() << do.AnswerCall(CALLER) >> closed()
+    book >> answers(CALLER) << says("ask") >> starts(ASK_2) >> gone(CALLER) << verdict("unanswered")
+    assert book.call.desired is RecorderState.OFF and book.call.phase is Phase.TALKING
+    book.end()
+
+
+def test_sent_again_out_of_turn_is_nothing() -> None:
+    book = asked() >> AGAIN
+    assert not book.entries("ask.again")
+    book.end()
+
+
+def test_a_late_refuse_key_does_not_change_a_conversation() -> None:
+    book = recorded() >> ami("2", CALLER)
+    assert book.call.verdict == "granted"
+    book.end()
+
+
+# --- who is there ----------------------------------------------------------------------------------------------------
+
+
+def test_a_stranger_pauses_until_he_is_gone() -> None:
+    book = recorded() >> joins("7", covered=False) << pauses() << entry("party.joined", party="7", covered=False)
+    book << entry("hold.set", hold="uncovered_party:7", reason="uncovered_party", actor="policy", expires_in_ms=0)
+    book << entry("recorder.command", command="pause", cause="uncovered_party")
+    book >> seen("paused") >> joins("8", covered=False) >> joins("8", covered=False) >> leaves("7")
+    book << entry("party.gone", party="7") << entry("hold.cleared", hold="uncovered_party:7", actor="policy")
+    book >> leaves("7") >> leaves("8") << entry("hold.cleared", hold="uncovered_party:8") << resumes() >> seen("on")
+    assert [len(book.entries(kind)) for kind in ("party.joined", "party.gone", "hold.set")] == [3, 2, 2]
+    book.end()
+
+
+def test_nobodys_resume_lifts_a_strangers_hold() -> None:
+    book = recorded() >> joins("7", covered=False) << pauses() >> seen("paused")
+    (book >> resume(request="r") << do.Reply("r", True, "still_paused") >> ami("*72", AGENT)).end()
+
+
+def test_a_colleague_changes_nothing() -> None:
+    book = recorded() >> joins("agent-2") << entry("party.joined", covered=True) >> leaves("agent-1")
+    assert not book.call.holds and not book.entries("hold.cleared")
+    book.end()
+
+
+def test_who_joins_when_it_is_over_changes_nothing() -> None:
+    book = recorded() >> gone(CHANNEL) << closes() >> joins("7", covered=False)
+    assert not book.call.holds
+    (book >> closed() << do.CallOver("caller hung up")).end()
