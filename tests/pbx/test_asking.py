@@ -21,20 +21,21 @@ from tests.pbx.scene import (
 pytestmark = pytest.mark.slow
 
 
-async def test_a_granted_call_is_recorded_on_the_callers_channel() -> None:
+@pytest.mark.parametrize("verdict", ["granted", "not_required"])
+async def test_a_call_that_may_be_recorded_is_on_the_callers_channel(verdict: str) -> None:
     async with scene() as s:
         caller = await s.call()
         leg = await s.gateway_answers()
         await caller.until(lambda: hears(caller, GATEWAY) and hears(leg, PERSON), 20)
         assert s.switch.recordings() == []
         assert header(leg, "X-Consent-Called") == "100"
-        channel = await s.decide(leg, "granted")
+        channel = await s.decide(leg, verdict)
         assert header(leg, "X-Consent-Linkedid") == channel
         watch = Stopwatch()
         await leg.hang_up()
         agent = await s.agent.incoming(30)
         watch.note("verdict to the agent's INVITE")
-        assert header(agent, "X-Consent-Verdict") == "granted"
+        assert header(agent, "X-Consent-Verdict") == verdict
         assert header(agent, "X-Consent-Call-ID") == CALL_ID
         await speaking(agent, AGENT).accept()
         await s.connected(caller, agent)
@@ -62,7 +63,6 @@ async def test_a_granted_call_is_recorded_on_the_callers_channel() -> None:
         ("unanswered", CALL_ID, "unanswered"),
         ("unclear", CALL_ID, "unclear"),
         ("withdrawn", CALL_ID, "withdrawn"),
-        ("not_required", CALL_ID, "not_required"),
         ("unknown", CALL_ID, "unknown"),
         ("", CALL_ID, "unknown"),
         ("GRANTED", CALL_ID, "unknown"),
