@@ -172,7 +172,10 @@ class MediaEvent:
 
 @dataclass(frozen=True, slots=True)
 class Incoming(MediaEvent):
-    """A new call waits for `Answer` or `Reject`. Numbers and names are personal: never log them."""
+    """A new call waits for `Answer` or `Reject`. Numbers and names are personal: never log them.
+
+    *to_number* is who is to be reached now, not whom the caller asked for before somebody forwarded the call.
+    """
 
     leg: str
     sip_call_id: str

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,11 +63,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, **policy: str) -> AsyncIterator[Scene]:
+async def scene(folder: Path, **more: Any) -> AsyncIterator[Scene]:
     async with (
         await Softphone.open(user="agent") as agent,
         await Softphone.open() as caller,
-        support.running(support.settings(folder, agent.address, **policy)) as (gateway, journal),
+        support.running(support.settings(folder, agent.address, **more)) as (gateway, journal),
     ):
         yield Scene(folder, gateway, journal, caller, agent)
 
@@ -333,3 +334,33 @@ async def test_the_recording_opens_with_the_age_tool_chain_of_anybody(tmp_path: 
         assert plain[:4] == b"RIFF" and plain[8:12] == b"WAVE"
         samples = np.frombuffer(plain[44:], "<i2")
         assert samples[0::2].any() and samples[1::2].any()
+
+
+TO_RECEPTION = "sip:reception@pbx.example"
+
+
+async def test_a_forwarded_call_goes_to_whom_the_request_is_for(tmp_path: Path) -> None:
+    """A PBX that forwards leaves To as it was: reception was called, sales is to be reached."""
+    async with scene(tmp_path) as s:
+        call, session = await s.call(to_uri=TO_RECEPTION)
+        assert session.facts.called == "sales"
+        agent = await s.agent_answers()
+        assert agent.to_number == "sales"
+        await call.hang_up()
+        await s.over(session)
+
+
+async def test_a_call_that_a_full_worker_turns_away_keeps_the_number_it_dialled(tmp_path: Path) -> None:
+    async with scene(tmp_path, calls=4) as s:
+        full = s.gateway.pool.choose_worker("the worker to be filled")
+        assert full is not None
+        address = f"{full[0]}:{full[1]}"
+        for number in ("+491", "+492"):
+            before = await s.caller.call(f"sip:sales@{address}", from_number=number)
+            await before.answered(10)
+        call = await s.caller.call(f"sip:+49%2030;phone-context=x@{address}", from_number=CALLER, to_uri=TO_RECEPTION)
+        session = await support.session_of(s.gateway, CALLER)
+        await call.answered(10)
+        assert call.redirects == 1
+        assert call.invite is not None and call.invite.uri.endswith(s.gateway.front.address)
+        assert session.facts.called == "+49 30"

@@ -16,7 +16,7 @@ _NOT_TEXT = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+\Z")
 _NAME_ADDR = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^<"]*?))\s*<\s*([^>]*)>')
-_USER = re.compile(r"(?:sips?|tel):(?:([^@;>?]*)@)?([^;>?]*)", re.IGNORECASE)
+_USER = re.compile(r"sips?:([^@>\s]*)@|tel:([^?>\s]*)", re.IGNORECASE)
 _COMPACT: Final = {"f": "from", "t": "to", "i": "call-id", "v": "via", "m": "contact"}
 _PASSED_ON = re.compile(r"(x-[a-z0-9-]+|p-asserted-identity|privacy|diversion|history-info|user-to-user)\Z")
 
@@ -90,12 +90,58 @@ def party(value: str) -> Party:
     if match:
         quoted, plain, uri = match.groups()
         name = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
-    user = _USER.match(uri.strip())
-    number = ""
-    if user:
-        number = unquote(user.group(1) or (user.group(2) if uri.strip().lower().startswith("tel:") else ""))
-        number = number.split(":", 1)[0].split(";", 1)[0]
-    return Party(_CONTROL.sub("", name)[:MAX_NAME], _CONTROL.sub("", number)[:MAX_NUMBER])
+    return Party(_CONTROL.sub("", name)[:MAX_NAME], _number(uri))
+
+
+def request_uri(message: str) -> str:
+    """The Request-URI of a request's whole text; "" when its first line has none.
+
+    >>> request_uri('INVITE sip:+4930@192.0.2.1 SIP/2.0\\r\\nTo: <sip:reception@192.0.2.1>\\r\\n')
+    'sip:+4930@192.0.2.1'
+    """
+    words = _NOT_TEXT.sub("\ufffd", message).lstrip("\r\n").split("\n", 1)[0].split()
+    return words[1].strip("<>") if len(words) > 1 else ""
+
+
+def called_number(uri: str, to: str) -> str:
+    """The number that was dialled, by the Request-URI *uri* and the value *to* of the To header.
+
+    A request is for its Request-URI (RFC 3261 section 8.2.2.1); To is what the caller asked for at first, and a PBX
+    that forwards the call leaves it as it was. It counts only where the Request-URI names nobody.
+
+    >>> called_number('sip:+4930;phone-context=x@192.0.2.1;user=phone', '<sip:reception@192.0.2.1>')
+    '+4930'
+    >>> called_number('sip:192.0.2.1', '<sip:reception@192.0.2.1>')
+    'reception'
+    """
+    return _number(uri) or party(to).number
+
+
+def moved_to(uri: str, address: str) -> str:
+    """The Contact that sends the caller of *uri* to *address* (`host:port`): still to the same user, with whatever
+    parameters it has, because the new Request-URI is the Contact's (RFC 3261 section 8.1.3.4). A tel URI becomes a
+    SIP URI as section 19.1.6 says. No control character comes out.
+
+    >>> moved_to('sip:+49%2030;phone-context=x@192.0.2.1:5071;transport=udp', '192.0.2.9:5060')
+    '<sip:+49%2030;phone-context=x@192.0.2.9:5060>'
+    >>> moved_to('tel:+4930', '192.0.2.9:5060')
+    '<sip:+4930@192.0.2.9:5060;user=phone>'
+    """
+    found = _USER.match(uri)
+    user, telephone = found.groups() if found else (None, None)
+    kept = quote((user or telephone or "").partition(":")[0], safe="%-_.!~*'()&=+$,;?/")
+    return f"<sip:{kept}{'@' if kept else ''}{address}{';user=phone' if telephone else ''}>"
+
+
+def _number(uri: str) -> str:
+    """The user of a sip or sips URI, the number of a tel URI, "" for others.
+
+    Password and parameters (`;phone-context=...`, RFC 3966) are left out before anything is unescaped: an escaped
+    separator is part of the name.
+    """
+    found = _USER.match(uri.strip())
+    user = (found[1] or found[2] or "") if found else ""
+    return _CONTROL.sub("", unquote(re.split("[:;]", user, maxsplit=1)[0]))[:MAX_NUMBER]
 
 
 def name_addr(name: str, number: str, host: str) -> str:

@@ -27,11 +27,14 @@ from gateway.adapters.sip.desk import RecordingDesk
 from gateway.adapters.sip.headers import (
     MAX_VALUE,
     Refused,
+    called_number,
     header_fields,
+    moved_to,
     name_addr,
     party,
     passed_on,
     refuse_control,
+    request_uri,
     via_source,
 )
 from gateway.adapters.sip.leg import Leg, SipAccount, SipCall
@@ -302,13 +305,15 @@ class Worker:
             self._turn_away(leg, 503, (("Retry-After", str(RETRY_AFTER_S)),))
         elif self._free_pairs() < 1:
             public = self._config.public_address
-            self._turn_away(leg, 302 if public else 486, (("Contact", f"<sip:{public}>"),) if public else ())
+            contact = (("Contact", moved_to(request_uri(str(rdata.wholeMsg)), public)),)
+            self._turn_away(leg, 302 if public else 486, contact if public else ())
         else:
-            self._take_in(leg, header_fields(str(rdata.wholeMsg)), address)
+            self._take_in(leg, str(rdata.wholeMsg), address)
 
-    def _take_in(self, leg: Leg, fields: list[tuple[str, str]], address: str) -> None:
+    def _take_in(self, leg: Leg, message: str, address: str) -> None:
+        fields = header_fields(message)
         values = dict(reversed(fields))
-        caller, called = party(values.get("from", "")), party(values.get("to", ""))
+        caller = party(values.get("from", ""))
         self._add_leg(leg)
         leg.state = "ringing"
         leg.identity = (caller.number, caller.name)
@@ -321,7 +326,7 @@ class Worker:
                 leg.sip_call_id,
                 caller.number,
                 caller.name,
-                called.number,
+                called_number(request_uri(message), values.get("to", "")),
                 via_source(fields, address),
                 passed_on(fields),
             )

@@ -285,9 +285,10 @@ class Call:
         extra: Headers,
         codecs: tuple[G711, ...],
         early_offer: bool,
+        to_uri: str,
     ) -> None:
         """Send the INVITE. Raises `SipMessageError` for a value that cannot be sent."""
-        self.local, self.remote = local, NameAddress(uri)
+        self.local, self.remote = local, NameAddress(to_uri)
         self._extra, self._offer_codecs, self._early_offer = extra, codecs, early_offer
         self.codec = self.stream.codec = codecs[0]
         self._target, self._peer = uri, destination

@@ -100,8 +100,8 @@ class Softphone(asyncio.DatagramProtocol):
         *codec*: one name, or several in order of preference. *early_offer* False: the INVITE carries no session
         description, the answer goes with the ACK. *audio_during_digit*: audio goes on beside telephone events
         (common phones pause it). *symmetric*: send audio to where audio comes from, whatever the far end's
-        session says. Raises `SipMessageError` for a URI or value that cannot be sent, `OSError` for a host that
-        cannot be resolved.
+        session says. *to_uri*: whom To names when it is not *uri*, as after a forwarding. Raises `SipMessageError`
+        for a URI or value that cannot be sent, `OSError` for a host that cannot be resolved.
         """
         target = SipUri.parse(uri)
         loop = asyncio.get_running_loop()
@@ -121,7 +121,7 @@ class Softphone(asyncio.DatagramProtocol):
         self._dialogs[call.sip_call_id, local.tag] = call
         self.calls.append(call)
         try:
-            call.place(uri, destination, local, header_pairs(headers), codecs, early_offer)
+            call.place(uri, destination, local, header_pairs(headers), codecs, early_offer, to_uri or uri)
         except SipMessageError:
             self.forget(call)
             call.stream.close()

@@ -12,14 +12,18 @@ from gateway.adapters.sip.headers import (
     MAX_PASSED_ON,
     Party,
     Refused,
+    called_number,
     header_fields,
     header_name,
+    moved_to,
     name_addr,
     party,
     passed_on,
     refuse_control,
+    request_uri,
     via_source,
 )
+from gateway.wire.address import NameAddress, SipUri
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
@@ -36,6 +40,8 @@ def test_the_examples_in_the_docstrings_hold() -> None:
         ("<tel:+4930>", Party("", "+4930")),
         ("<sip:a%20b@h>", Party("", "a b")),
         ("<sip:user:secret@h>", Party("", "user")),
+        ("<sip:+49;phone-context=x;ext=1@h;user=phone>", Party("", "+49")),
+        ("<sip:a%3Bb%3Ac@h>", Party("", "a;b:c")),
         ("<sip:%0d%0aX@h>", Party("", "X")),
         ("<sip:h>", Party("", "")),
         ("", Party("", "")),
@@ -117,3 +123,48 @@ def test_a_display_name_in_an_old_character_set_is_still_text() -> None:
 
 def test_what_is_no_text_at_all_gives_text() -> None:
     assert header_fields("INVITE x\r\nSubject: \ud800\r\n\r\n") == [("subject", "\ufffd")]
+
+
+TO = '"Reception" <sip:reception@pbx.example>'
+
+
+@pytest.mark.parametrize(
+    ("uri", "number"),
+    [
+        ("sip:+4930@192.0.2.1", "+4930"),
+        ("sip:+49%2030@192.0.2.1:5070;transport=udp", "+49 30"),
+        ("sips:%2B4930@[2001:db8::1]", "+4930"),
+        ("SIP:4930;phone-context=+49;cpc=payphone@h;user=phone", "4930"),
+        ("sip:4930:secret@h", "4930"),
+        ("sip:a%3Bb@h", "a;b"),
+        ("tel:+49-30-1;phone-context=x", "+49-30-1"),
+        ("sip:192.0.2.1:5070", "reception"),
+        ("sip:h;x=1", "reception"),
+        ("urn:service:sos", "reception"),
+        ("", "reception"),
+    ],
+)
+def test_the_number_called_is_the_request_uris_and_only_without_one_the_tos(uri: str, number: str) -> None:
+    assert called_number(request_uri(f"INVITE {uri} SIP/2.0\r\nTo: {TO}\r\n\r\n"), TO) == number
+
+
+@given(st.text(max_size=200))
+def test_any_request_line_gives_text_without_a_control_character(line: str) -> None:
+    number = called_number(request_uri(line), "")
+    contact = moved_to(request_uri(line), "192.0.2.1:5060")
+    assert len(number) <= MAX_NUMBER
+    assert not any(ord(character) < 32 or ord(character) == 127 for character in number + contact)
+    number.encode()
+    SipUri.parse(NameAddress.parse(contact).uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["sip:+4930@h", "sip:+49%2030%40x@h", "sip:4930;phone-context=+49@h;user=phone", "tel:+4930;ext=7", "sip:h"],
+)
+def test_a_redirected_caller_dials_the_same_number_again(uri: str) -> None:
+    contact = NameAddress.parse(moved_to(uri, "192.0.2.1:5060"))
+    assert contact.parameters == ()
+    moved = SipUri.parse(contact.uri)
+    assert (moved.host, moved.port) == ("192.0.2.1", 5060)
+    assert called_number(contact.uri, "") == called_number(uri, "")
