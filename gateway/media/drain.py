@@ -21,25 +21,41 @@ FRAMES_IN_HAND: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class JitterBuffer:
-    """A reading: frames that wait (*size*, lost ones included) and frames ever put into it (*put*)."""
+    """A reading: frames of *frame_ms* that wait (*size*, lost ones included), that were ever put into it (*put*), and
+    how many of these it did not take (*discarded*): it had them already, or had played them by then."""
 
     size: int
     put: int
+    discarded: int = 0
+    frame_ms: int = 10
+
+
+NO_STREAM: Final = JitterBuffer(0, 0)
+"""There is no stream: nothing waits, and what comes with a new one was sent after now."""
 
 
 class Drain:
-    """One side of one opening, at *opened_ns* (CLOCK_MONOTONIC). Feed it readings until `step` says done."""
+    """One side of one opening, at *opened_ns* (CLOCK_MONOTONIC). Feed it readings until `step` says done.
 
-    def __init__(self, opened_ns: int) -> None:
+    *longest_ms* is how much the jitter buffer can hold at all.
+    """
+
+    def __init__(self, opened_ns: int, longest_ms: int) -> None:
         self._opened_ns = opened_ns
+        self._longest_ns = longest_ms * 1_000_000
         self._read_out_ns: int | None = None
         self._before: JitterBuffer | None = None
+        self._before_ns = 0
 
     def step(self, now_ns: int, waiting_bytes: int | None, buffer: JitterBuffer | None) -> bool:
         """Take readings that were made at *now_ns* or later, and say whether all that is older than the opening is out.
 
-        *waiting_bytes* is what waits in the socket (None: cannot be told), *buffer* the jitter buffer (None: there is
-        no stream, so none of it can come any more).
+        *waiting_bytes* is what waits in the socket, *buffer* the jitter buffer. None: that cannot be told, and may be
+        anything. It is waited for, but not for ever: after 100 ms a socket has been read, after *longest_ms* a buffer
+        has been played.
+
+        What waited in the buffer is out when as many frames were put into it since as wait there now, and not before
+        it can have been played: a packet that came twice fills no place, however it was counted.
         """
         if self._read_out_ns is None:
             empty = waiting_bytes == 0
@@ -48,15 +64,19 @@ class Drain:
             if empty:
                 self._read_out_ns = now_ns
             return False
-        if now_ns - self._read_out_ns < SETTLED_NS:
+        settled_ns = now_ns - self._read_out_ns - SETTLED_NS
+        if settled_ns < 0:
             return False
         if buffer is None:
-            return True
+            return settled_ns >= self._longest_ns
         if self._before is None:
-            self._before = buffer
-        new = buffer.put - self._before.put
-        # A counter that went back belongs to a new stream: it began after the opening.
-        return new < 0 or buffer.size <= new
+            self._before, self._before_ns = buffer, now_ns
+        before = self._before
+        if buffer.put < before.put:  # the counter of a new stream, which began after the opening
+            return True
+        played_ns = before.size * before.frame_ms * 1_000_000
+        new = buffer.put - before.put - max(0, buffer.discarded - before.discarded)
+        return now_ns - self._before_ns >= played_ns and buffer.size <= new
 
 
-__all__ = ["FRAMES_IN_HAND", "SETTLED_NS", "UNKNOWN_SOCKET_NS", "Drain", "JitterBuffer"]
+__all__ = ["FRAMES_IN_HAND", "NO_STREAM", "SETTLED_NS", "UNKNOWN_SOCKET_NS", "Drain", "JitterBuffer"]

@@ -33,7 +33,7 @@ from gateway.ports.media import (
     SendDtmf,
     StopPlay,
 )
-from tests.e2e.worker_support import Rig, numbered, running_pool
+from tests.e2e.worker_support import Rig, numbered, offer_video_first, running_pool
 
 pytestmark = pytest.mark.slow
 
@@ -329,6 +329,21 @@ async def test_a_prompt_in_a_connected_call_is_heard_over_the_agent(
 async def test_a_silent_line_is_ended_as_media_lost(caller: Softphone) -> None:
     async with running_pool(1, media_lost_s=1.5) as rig:
         call, leg = await rig.answered_call(caller)
+        call.audio_source = numbered()
+        await asyncio.sleep(2.5)
+        assert not call.is_over
+        call.stop_rtp()
+        ended = await rig.event(LegEnded, within=6)
+        assert (ended.leg, ended.by) == (leg, "media")
+
+
+async def test_a_line_that_offered_video_first_is_watched_too(
+    caller: Softphone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer_video_first(monkeypatch)
+    async with running_pool(1, media_lost_s=1.5) as rig:
+        call, leg = await rig.answered_call(caller)
+        assert rig.have(LegAnswered)[0].codec == "PCMU"
         call.audio_source = numbered()
         await asyncio.sleep(2.5)
         assert not call.is_over

@@ -3,15 +3,16 @@
 import asyncio
 import random
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from gateway.adapters.recorder import check_against_spans, open_recording
-from gateway.adapters.softphone import Softphone
+from gateway.adapters.softphone import Call, Softphone
 from gateway.ports.media import RecordClose, RecorderClosed, RecorderObserved, RecordOpen, RecordPause, RecordResume
-from tests.e2e.worker_support import Key, Rig, running_pool
+from tests.e2e.worker_support import Key, Rig, offer_video_first, running_pool
 from tests.support import numbered
 from tests.support.leak import Window
 
@@ -94,3 +95,59 @@ async def test_all_calls_a_pool_can_carry_are_recorded_packet_for_packet(tmp_pat
         print(f"99th percentile of the gap between conference ticks: {rig.pool.worst_gap_ms} ms")
         print(*(problem for problems in results for problem in problems), sep="\n")
     assert [problem for problems in results for problem in problems] == []
+
+
+async def test_a_line_that_carries_every_packet_twice_lets_nothing_old_through(tmp_path: Path) -> None:
+    """The copies are counted as received too, but they take no place in the jitter buffer."""
+    assert await old_packets(tmp_path / "r.age", copies_late_by=(0, 1)) == []
+
+
+async def test_a_line_that_offered_video_first_lets_nothing_old_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer_video_first(monkeypatch)
+    assert await old_packets(tmp_path / "r.age") == []
+
+
+async def old_packets(path: Path, copies_late_by: tuple[int, ...] = ()) -> list[int]:
+    """Record a call whose jitter buffers are deep. Return how old, in ms, each recorded packet was at the opening that
+    had been sent before it. *copies_late_by*: see `send_twice`, one figure a side."""
+    key = Key.new()
+    async with (
+        running_pool(1, jitter_buffer_ms=200) as rig,
+        await Softphone.open(host="127.0.0.1") as caller,
+        await Softphone.open(host="127.0.0.1") as agent,
+    ):
+        call, leg, agent_call, agent_leg = await rig.bridged_call(caller, agent)
+        call.audio_source = agent_call.audio_source = numbered.source
+        for side, late_by in zip((call, agent_call), copies_late_by, strict=False):
+            send_twice(side, late_by)
+        await asyncio.sleep(1)
+        opened_ns = time.monotonic_ns()
+        rig.pool.send(RecordOpen("r", leg, agent_leg, str(path), key.recipient, cause="granted"))
+        await asyncio.sleep(1.5)
+        rig.pool.send(RecordClose("r", "end"))
+        closed = await rig.event(RecorderClosed)
+        begun_ns, window = Script("r", opened_ns).window(rig, closed)
+        sides = [dict(call.sent), dict(agent_call.sent)]
+    recording = open_recording(path, key.identity)
+    old: list[int] = []
+    for side_number, sent in enumerate(sides):
+        heard = numbered.packets(recording.samples[:, side_number], begun_ns, sent)
+        verdict = numbered.compare(heard, sent, window.forbidden, lambda at, out: False)
+        assert verdict.recorded > 30
+        old += [(opened_ns - sent[n]) // 1_000_000 for n in verdict.leaked]
+    return old
+
+
+def send_twice(call: Call, late_by: int) -> None:
+    """From now on each packet goes out twice, the second time after *late_by* others."""
+    once, held = call.stream.transmit, deque[bytes]()
+
+    def transmit(datagram: bytes) -> None:
+        once(datagram)
+        held.append(datagram)
+        if len(held) > late_by:
+            once(held.popleft())
+
+    call.stream.transmit = transmit  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyrage
+import pytest
 
 from gateway.adapters.sip.pool import SipWorkerPool
 from gateway.adapters.sip.protocol import WorkerConfig
@@ -113,6 +114,17 @@ class Rig:
         await self.event(LegAnswered, lambda event: event.leg == agent_leg)
         self.pool.send(Bridge(leg, agent_leg))
         return call, leg, agent_call, agent_leg
+
+
+def offer_video_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on softphones offer a video stream before the audio."""
+    offer = Call._offer
+
+    def with_video(call: Call) -> bytes:
+        head, audio, rest = offer(call).partition(b"m=audio")
+        return head + b"m=video 40002 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n" + audio + rest
+
+    monkeypatch.setattr(Call, "_offer", with_video)
 
 
 def worker_argv() -> list[str]:

@@ -8,23 +8,16 @@ remembers how many shuts had been read before it, and is void when there was one
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
 
-import pjsua2 as pj
-
+from gateway.adapters.sip import readings
 from gateway.adapters.sip.leg import Leg
 from gateway.adapters.sip.legmedia import LEFT, RIGHT, ConferenceClock, Side
 from gateway.adapters.sip.recording import CONTROL_LOST, FIRST_OPENING, Recording
-from gateway.adapters.sip.sockets import waiting_bytes
-from gateway.media.drain import Drain, JitterBuffer
+from gateway.media.drain import Drain
 from gateway.media.gate import FRAME_MS, RecordingGate
 from gateway.ports.media import MediaEvent, RecordClose, RecordOpen, RecordPause, RecordResume
 from gateway.ports.recording import OpenWriter
-
-JB_FRAME_MS: Final = 10
-"""The library keeps G.711 in frames of 10 ms; with a longer frame its average delay is the greater figure."""
 
 
 @dataclass(slots=True)
@@ -39,7 +32,8 @@ class _Draining:
 
 
 class RecordingDesk:
-    """*to_stack* has a job run by the stack thread."""
+    """*to_stack* has a job run by the stack thread. A jitter buffer delays by *usual_delay_ms*, and never by more than
+    *longest_delay_ms*."""
 
     def __init__(
         self,
@@ -50,6 +44,7 @@ class RecordingDesk:
         tell: Callable[[MediaEvent], None],
         to_stack: Callable[[Callable[[], None]], None],
         usual_delay_ms: int,
+        longest_delay_ms: int,
     ) -> None:
         self._legs = legs
         self._clock = clock
@@ -57,6 +52,7 @@ class RecordingDesk:
         self._tell = tell
         self._to_stack = to_stack
         self._usual_delay_ms = usual_delay_ms
+        self._longest_delay_ms = longest_delay_ms
         self._recordings: dict[str, Recording] = {}
         self._shuts: dict[str, int] = {}
         self._draining: list[_Draining] = []
@@ -106,13 +102,8 @@ class RecordingDesk:
 
     def delay_ms(self, leg: Leg) -> float:
         """Stack thread: how much of the leg's audio waits in its jitter buffer."""
-        delay_ms = float(self._usual_delay_ms)
-        if leg.call is not None:
-            with suppress(pj.Error):
-                statistics = leg.call.getStreamStat(0)  # must outlive its member
-                buffer = statistics.jbuf
-                delay_ms = max(int(buffer.size) * JB_FRAME_MS, float(buffer.avgDelayMsec))
-        return delay_ms
+        known = readings.delay_ms(leg)
+        return float(self._usual_delay_ms) if known is None else known
 
     def poll(self) -> None:
         """Stack thread, at every turn: look whether what was sent before an opening is out by now."""
@@ -120,19 +111,10 @@ class RecordingDesk:
             self._draining = [item for item in self._draining if not self._is_drained(item)]
 
     def _is_drained(self, item: _Draining) -> bool:
-        call = item.leg.call
-        if item.recording.finished.is_set() or call is None:
+        if item.recording.finished.is_set() or item.leg.call is None:
             return True
         now_ns = time.monotonic_ns()  # before the readings: they are never older than it
-        waiting, buffer = None, None
-        with suppress(pj.Error):
-            transport = call.getMedTransportInfo(0)  # must outlive its member
-            waiting = waiting_bytes(int(str(transport.localRtpName).rpartition(":")[2] or 0))
-        with suppress(pj.Error):
-            statistics = call.getStreamStat(0)  # must outlive its members
-            frame_bytes = max(1, int(statistics.jbuf.frameSize))
-            buffer = JitterBuffer(int(statistics.jbuf.size), int(statistics.rtcp.rxStat.bytes) // frame_bytes)
-        if not item.drain.step(now_ns, waiting, buffer):
+        if not item.drain.step(now_ns, readings.socket_bytes(item.leg), readings.jitter_buffer(item.leg)):
             return False
         item.recording.drained(item.opening, item.side)
         return True
@@ -142,7 +124,7 @@ class RecordingDesk:
         now_ns = time.monotonic_ns()
         for side, leg in sides:
             if leg is not None:
-                self._draining.append(_Draining(recording, opening, side, leg, Drain(now_ns)))
+                self._draining.append(_Draining(recording, opening, side, leg, Drain(now_ns, self._longest_delay_ms)))
 
     def _open_or_resume(self, command: RecordOpen | RecordResume, shuts_then: int) -> None:
         with self._lock:

@@ -44,13 +44,15 @@ class Leg:
         self.media: LegMedia
         self.port: LegPort | None = None
         self.audio: Any = None
+        self.audio_index: int | None = None
+        """Which stream of the session is the audio: an offer may name others before it."""
         self.can_hear = False
         self.can_speak = False
         self.port_says = False
         self.heard_by: set[str] = set()
         self.held = False
         self.presses = KeyPresses()
-        self.rx_packets = -1
+        self.rx_packets: int | None = None
         self.rx_seen = 0.0
 
 

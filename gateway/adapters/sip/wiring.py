@@ -29,15 +29,16 @@ class Wiring:
 
     def find_audio(self, leg: Leg) -> None:
         """Read from the library where the leg's audio is now and which ways it flows."""
-        leg.audio, leg.can_hear, leg.can_speak = None, False, False
+        leg.audio, leg.audio_index, leg.can_hear, leg.can_speak = None, None, False, False
         leg.port_says = False
         leg.heard_by.clear()
         assert leg.call is not None
         info = leg.call.getInfo()  # must outlive the loop: the binding's vector belongs to it
-        for index, media in enumerate(info.media):
+        for place, media in enumerate(info.media):
             unusable = media.status in (pj.PJSUA_CALL_MEDIA_NONE, pj.PJSUA_CALL_MEDIA_ERROR)
             if media.type == pj.PJMEDIA_TYPE_AUDIO and not unusable:
-                leg.audio = leg.call.getAudioMedia(index)
+                # The list leaves out streams that the library does not know; only this method goes by the place in it.
+                leg.audio, leg.audio_index = leg.call.getAudioMedia(place), int(media.index)
                 leg.can_hear = bool(media.dir & pj.PJMEDIA_DIR_DECODING)
                 leg.can_speak = bool(media.dir & pj.PJMEDIA_DIR_ENCODING)
                 return

@@ -23,6 +23,7 @@ from typing import Any, Final
 import pjsua2 as pj
 import structlog
 
+from gateway.adapters.sip import readings
 from gateway.adapters.sip.desk import RecordingDesk
 from gateway.adapters.sip.headers import (
     MAX_VALUE,
@@ -132,6 +133,7 @@ class Worker:
             tell=self._tell,
             to_stack=self._to_stack,
             usual_delay_ms=config.jitter_buffer_ms,
+            longest_delay_ms=config.jitter_buffer_max_ms,
         )
         self._account = SipAccount(self)
 
@@ -187,15 +189,12 @@ class Worker:
         self._tell(Health(round(p99, 2), round(greatest, 2), len(self._legs), len(self._desk)))
         for leg in list(self._legs.values()):
             if leg.state == "up" and leg.audio is not None and leg.call is not None:
-                self._watch_media(leg, leg.call, now)
+                self._watch_media(leg, now)
 
-    def _watch_media(self, leg: Leg, call: SipCall, now: float) -> None:
-        try:
-            statistics = call.getStreamStat(0)  # must outlive its members
-            packets = int(statistics.rtcp.rxStat.pkt)
-        except pj.Error:
-            return
-        if packets != leg.rx_packets or leg.held or not leg.can_hear:
+    def _watch_media(self, leg: Leg, now: float) -> None:
+        packets = readings.packets_received(leg)
+        heard = packets is not None and packets != leg.rx_packets
+        if heard or leg.held or not leg.can_hear:
             leg.rx_packets, leg.rx_seen = packets, now
         elif now - leg.rx_seen > self._config.media_lost_s:
             leg.ended_by, leg.ended_code = "media", 408
@@ -398,14 +397,10 @@ class Worker:
         leg.state = "up"
         leg.deadline = 0.0
         leg.rx_seen = time.monotonic()
-        codec = ""
-        with suppress(pj.Error):
-            stream = leg.call.getStreamInfo(0)
-            codec = str(stream.codecName)
         caller = leg.beside
         if caller is not None and caller.id in self._legs:
             caller.media.ring(False)
-        self._tell(LegAnswered(time.monotonic_ns(), leg.id, leg.sip_call_id, codec))
+        self._tell(LegAnswered(time.monotonic_ns(), leg.id, leg.sip_call_id, readings.codec_name(leg)))
         if not self._link.lost:
             return
         if caller is not None and caller.id in self._legs and caller.peer is None:
