@@ -7,6 +7,7 @@ import time
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -350,6 +351,24 @@ async def test_a_line_that_offered_video_first_is_watched_too(
         call.stop_rtp()
         ended = await rig.event(LegEnded, within=6)
         assert (ended.leg, ended.by) == (leg, "media")
+
+
+@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
+async def test_a_far_end_on_hold_may_be_silent_for_as_long_as_it_is_there(
+    caller: Softphone, agent: Softphone, direction: Literal["sendonly", "inactive"]
+) -> None:
+    async with running_pool(1, media_lost_s=2.0) as rig:
+        call, leg, agent_call, agent_leg = await rig.bridged_call(caller, agent)
+        call.audio_source = agent_call.audio_source = numbered()
+        assert await agent_call.hold(direction) == 200
+        await asyncio.sleep(7)
+        assert not rig.have(LegEnded)
+        assert not call.is_over
+        agent_call.vanish()
+        ended = await rig.event(LegEnded, lambda event: event.leg == agent_leg, within=5)
+        assert (ended.code, ended.by) == (408, "media")
+        assert await call.ended(2) == 200
+        await rig.event(LegEnded, lambda event: event.leg == leg)
 
 
 async def test_an_unknown_source_is_refused_and_nobody_hears_of_it() -> None:

@@ -8,6 +8,7 @@ import structlog
 
 from gateway.adapters.sip.legmedia import LegMedia, LegPort
 from gateway.adapters.sip.stack import call_op
+from gateway.media.liveness import Liveness
 from gateway.media.presses import KeyPresses
 
 _log = structlog.get_logger(__name__)
@@ -52,8 +53,7 @@ class Leg:
         self.heard_by: set[str] = set()
         self.held = False
         self.presses = KeyPresses()
-        self.rx_packets: int | None = None
-        self.rx_seen = 0.0
+        self.liveness = Liveness()
 
 
 class CallEvents(Protocol):
@@ -64,6 +64,7 @@ class CallEvents(Protocol):
     def call_state(self, leg: Leg) -> None: ...
     def call_media(self, leg: Leg) -> None: ...
     def call_reinvited(self, leg: Leg) -> None: ...
+    def call_transaction(self, leg: Leg, prm: Any) -> None: ...
     def call_dtmf(self, leg: Leg, prm: Any) -> None: ...
     def call_failed(self, leg: Leg) -> None: ...
     def bury(self, call: Any) -> None: ...
@@ -92,6 +93,9 @@ class SipCall(pj.Call):  # type: ignore[misc]
 
     def onCallRxReinvite(self, prm: Any) -> None:
         self._guard(self._events.call_reinvited)
+
+    def onCallTsxState(self, prm: Any) -> None:
+        self._guard(self._events.call_transaction, prm)
 
     def onDtmfEvent(self, prm: Any) -> None:
         self._guard(self._events.call_dtmf, prm)

@@ -162,6 +162,13 @@ def call_op(code: int, reason: str = "", headers: Iterable[tuple[str, str]] = ()
     return operation
 
 
+def options_request() -> Any:
+    """An OPTIONS inside a dialog: any answer says that the far end is there."""
+    request = pj.CallSendRequestParam()
+    request.method = "OPTIONS"
+    return request
+
+
 def true_max_calls(configured: int) -> int:
     """How many dialogs the loaded library really allows (after `libInit`).
 

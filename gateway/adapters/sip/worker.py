@@ -43,7 +43,7 @@ from gateway.adapters.sip.legmedia import LegMedia
 from gateway.adapters.sip.link import ControlLink
 from gateway.adapters.sip.protocol import MAX_CALL_ID, Health, Ping, Pong, Ready, Shutdown, WorkerConfig
 from gateway.adapters.sip.sound import NotAPrompt, Prompt, load_prompt
-from gateway.adapters.sip.stack import SipStack, call_op
+from gateway.adapters.sip.stack import SipStack, call_op, options_request
 from gateway.adapters.sip.wiring import Wiring
 from gateway.ports.media import (
     Answer,
@@ -188,17 +188,23 @@ class Worker:
         p99, greatest = self._stack.clock.gaps_ms()
         self._tell(Health(round(p99, 2), round(greatest, 2), len(self._legs), len(self._desk)))
         for leg in list(self._legs.values()):
-            if leg.state == "up" and leg.audio is not None and leg.call is not None:
-                self._watch_media(leg, now)
+            if leg.state == "up" and leg.call is not None and not leg.ended_by:
+                self._watch(leg, leg.call, now)
 
-    def _watch_media(self, leg: Leg, now: float) -> None:
-        packets = readings.packets_received(leg)
-        heard = packets is not None and packets != leg.rx_packets
-        if heard or leg.held or not leg.can_hear:
-            leg.rx_packets, leg.rx_seen = packets, now
-        elif now - leg.rx_seen > self._config.media_lost_s:
+    def _watch(self, leg: Leg, call: SipCall, now: float) -> None:
+        """End a leg whose far end is gone; ask the one that may be silent whether it is."""
+        sign = leg.liveness.look(
+            now,
+            readings.packets_received(leg),
+            audio_due=leg.can_hear and not leg.held,
+            limit_s=self._config.media_lost_s,
+        )
+        if sign == "lost":
             leg.ended_by, leg.ended_code = "media", 408
             self._hang_up(leg, 408)
+        elif sign == "ask":
+            with suppress(pj.Error):
+                call.sendRequest(options_request())
 
     def _check_deadlines(self, now: float) -> None:
         for leg in list(self._legs.values()):
@@ -396,7 +402,7 @@ class Worker:
             return
         leg.state = "up"
         leg.deadline = 0.0
-        leg.rx_seen = time.monotonic()
+        leg.liveness.begin(time.monotonic())
         caller = leg.beside
         if caller is not None and caller.id in self._legs:
             caller.media.ring(False)
@@ -449,6 +455,7 @@ class Worker:
         if leg.call is None or leg.id not in self._legs:
             return
         self._wiring.find_audio(leg)
+        leg.liveness.begin(time.monotonic())
         caller = leg.beside
         if caller is not None and caller.id in self._legs and leg.can_hear and caller.peer is None:
             caller.early = leg
@@ -471,6 +478,11 @@ class Worker:
         """
         if leg.id in self._legs and leg.media.listeners:
             time.sleep(min(MAX_DRAIN_MS, self._desk.delay_ms(leg) + 20) / 1000)
+
+    def call_transaction(self, leg: Leg, prm: Any) -> None:
+        """From the library: a transaction of the dialog moved on; the message that made it do so is a sign of life."""
+        if prm.e.body.tsxState.type == pj.PJSIP_EVENT_RX_MSG:
+            leg.liveness.spoke(time.monotonic())
 
     def _played(self, leg: Leg, prompt: Prompt) -> None:
         """A prompt ended, whole (from the media thread) or cut short (from the stack thread)."""
