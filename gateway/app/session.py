@@ -14,6 +14,7 @@ from gateway.app.translate import LEG_EVENTS
 from gateway.domain import commands as do
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, Call, Phase
+from gateway.domain.consent import Verdict
 from gateway.domain.recording import RecorderState, Stage
 from gateway.ports import media
 from gateway.ports.evidence import Receipt
@@ -72,6 +73,8 @@ class CallSession:
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     plays: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     """Prompts whose end was not told yet, each with what happens should it never be."""
+    isolated: set[str] = field(default_factory=set)
+    """Parties who hear prompts only: see `media.Isolate`."""
     replies: dict[str, asyncio.Future[do.Reply]] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     on_change: Callable[["CallSession"], None] = lambda session: None
@@ -201,13 +204,24 @@ class CallSession:
             while self.call.phase is not Phase.OVER:
                 event = await self._queue.get()
                 self.services.tap(self.call_id, event, event.at_ns)
-                for command in self.call.handle(event):
+                commands = self.call.handle(event)
+                self._isolate_who_is_asked()
+                for command in commands:
                     self.services.tap(self.call_id, command, self.now_ns())
                     await self.handlers[type(command)](self, command)
                 self._changed.set()
                 self.on_change(self)
         finally:
             self._let_go()
+
+    def _isolate_who_is_asked(self) -> None:
+        """From its question to its answer a party of the conversation hears nothing that its line could echo."""
+        if self.call.phase is not Phase.TALKING:
+            return
+        asked = {party for party, consent in self.call.parties.items() if consent.verdict is Verdict.PENDING}
+        for party in sorted(asked ^ self.isolated):
+            self.services.media.send(media.Isolate(self.legs[party], party in asked))
+        self.isolated = asked
 
     def _let_go(self) -> None:
         """Whatever happened: no timer, leg or recording of this call outlives its session."""

@@ -99,6 +99,19 @@ class Bridge(MediaCommand):
 
 
 @dataclass(frozen=True, slots=True)
+class Isolate(MediaCommand):
+    """Let a connected leg hear nothing but prompts (*isolated*), or its peer again.
+
+    For as long as its party is asked in the middle of a call: a line may echo what it hears, and a tone the peer sends
+    in the audio, echoed, cannot be told from a key of the party himself. What the leg does not hear it cannot echo.
+    The peer goes on hearing the leg. A media server that loses the control process connects both ways again.
+    """
+
+    leg: str
+    isolated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp(MediaCommand):
     """End a leg: BYE, CANCEL or the final response *code*, as its state asks. Unknown legs are ignored."""
 
@@ -343,7 +356,7 @@ class MediaServer(Protocol):
 _KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        *(Answer, Reject, Play, StopPlay, Dial, Bridge, HangUp, SendDtmf),
+        *(Answer, Reject, Play, StopPlay, Dial, Bridge, Isolate, HangUp, SendDtmf),
         *(RecordOpen, RecordPause, RecordResume, RecordClose),
         *(Incoming, LegRinging, LegAnswered, LegHeld, LegEnded, Digit, DigitEnded, PlayStarted, PlayFinished),
         *(RecorderObserved, RecorderClosed, WorkerLost),

@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from gateway.bootstrap import Gateway
 from gateway.domain import events as ev
 from gateway.domain.call import Phase
 from gateway.evidence.bundle import verify_bundle
+from gateway.media import g711
 from tests.support import gateway as support
 from tests.support import numbered
 
@@ -364,3 +365,52 @@ async def test_a_call_that_a_full_worker_turns_away_keeps_the_number_it_dialled(
         assert call.redirects == 1
         assert call.invite is not None and call.invite.uri.endswith(s.gateway.front.address)
         assert session.facts.called == "+49 30"
+
+
+def echo(call: Call) -> Callable[[int], bytes]:
+    """A line that gives back what it hears, 15 dB weaker."""
+
+    def source(n: int) -> bytes:
+        payload = call.received[-1][3] if call.received else b"\xff" * 160
+        return g711.encode(call.codec, (g711.decode(call.codec, payload) * 0.18).astype(np.int16))
+
+    return source
+
+
+async def asked_again(s: Scene) -> tuple[Call, CallSession, Call]:
+    """A call in which the caller refused, was connected, and is now to answer once more."""
+    call, session = await s.call()
+    await asyncio.sleep(0.7)
+    await call.send_digit("2")
+    agent = await s.agent_answers()
+    await talking(session)
+    call.audio_source = echo(call)
+    assert (await s.gateway.switchboard.reconsent(session.call_id, actor="supervisor")).code == "asking"
+    assert await session.wait_for(lambda: session.call.parties["caller"].state == "listening", 5_000)
+    return call, session, agent
+
+
+async def test_a_key_of_the_agent_echoed_by_the_callers_line_is_no_answer_of_the_caller(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        call, session, agent = await asked_again(s)
+        await agent.send_inband_digit("1", 150)
+        assert await session.wait_for(lambda: session.call.verdict != "pending", 10_000)
+        digits = s.journal.of(session.call_id, ev.DigitPressed)
+        assert [(digit.leg, digit.value) for _, digit in digits] == [("caller", "2"), ("agent", "1")]  # type: ignore[union-attr]
+        await call.hang_up()
+        assert await s.over(session) == "unanswered"
+        assert s.files() == []
+
+
+async def test_the_callers_own_tone_answers_and_then_he_hears_the_agent_again(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        call, session, _ = await asked_again(s)
+        await asyncio.sleep(0.25)
+        assert not call.received_audio()[-800:].any(), "after the question there is silence"
+        await call.send_inband_digit("1", 150)
+        assert await session.wait_for(lambda: session.call.verdict == "granted", 5_000)
+        await asyncio.sleep(1.0)
+        assert call.received_audio()[-800:].any()
+        await call.hang_up()
+        assert await s.over(session) == "granted"
+        assert len(s.files()) == 1

@@ -24,6 +24,7 @@ from gateway.ports.media import (
     DigitEnded,
     HangUp,
     Incoming,
+    Isolate,
     LegAnswered,
     LegEnded,
     LegHeld,
@@ -325,6 +326,27 @@ async def test_a_prompt_in_a_connected_call_is_heard_over_the_agent(
     assert done.completed
     await asyncio.sleep(0.3)
     assert all(len(set(payload)) == 1 for *_, payload in call.received[-8:])
+
+
+async def test_an_isolated_leg_hears_prompts_only_and_is_heard(
+    rig: Rig, caller: Softphone, agent: Softphone, tmp_path: Path
+) -> None:
+    call, leg, agent_call, _ = await rig.bridged_call(caller, agent)
+    call.audio_source, agent_call.audio_source = numbered(), numbered(100)
+    await asyncio.sleep(0.5)
+    rig.pool.send(Isolate(leg, True))
+    rig.pool.send(Play(leg, "p", write_wav(tmp_path / "p.wav", 4_000)))
+    await rig.event(PlayFinished)
+    await asyncio.sleep(0.3)
+    assert {payload for *_, payload in call.received[-8:]} == {b"\xff" * 160}
+    assert len({payload for *_, payload in agent_call.received[-8:]}) == 8
+    assert await call.hold() == 200
+    assert await call.resume() == 200
+    await asyncio.sleep(0.4)
+    assert {payload for *_, payload in call.received[-8:]} == {b"\xff" * 160}
+    rig.pool.send(Isolate(leg, False))
+    await asyncio.sleep(0.3)
+    assert len({payload for *_, payload in call.received[-8:]}) == 8
 
 
 async def test_a_silent_line_is_ended_as_media_lost(caller: Softphone) -> None:

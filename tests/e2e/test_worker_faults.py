@@ -18,6 +18,7 @@ from gateway.adapters.sip.pool import SipWorkerPool
 from gateway.adapters.sip.protocol import WorkerConfig
 from gateway.adapters.softphone import CallFailed, Softphone
 from gateway.ports.media import (
+    Isolate,
     RecordClose,
     RecorderClosed,
     RecorderObserved,
@@ -107,6 +108,22 @@ async def test_a_bridged_call_outlives_control_and_its_recording_is_sealed(
         assert failure.value.code == 503
         await agent_call.hang_up()
         assert await call.ended(5) == 200
+        assert await gone(pid)
+
+
+async def test_a_caller_who_was_being_asked_hears_his_peer_again_when_control_dies(
+    caller: Softphone, agent: Softphone
+) -> None:
+    async with running_pool(1) as rig:
+        call, leg, agent_call, _ = await rig.bridged_call(caller, agent)
+        agent_call.audio_source = numbered(100)
+        rig.pool.send(Isolate(leg, True))
+        await asyncio.sleep(0.5)
+        assert len({payload for *_, payload in call.received[-8:]}) == 1
+        (pid,) = await abandon(rig)
+        await asyncio.sleep(0.5)
+        assert len({payload for *_, payload in call.received[-8:]}) == 8
+        await call.hang_up()
         assert await gone(pid)
 
 

@@ -41,6 +41,8 @@ class Leg:
         self.peer: Leg | None = None
         self.beside: Leg | None = None
         self.early: Leg | None = None
+        self.isolated = False
+        """It hears prompts only, whoever its neighbours are."""
         # audio
         self.media: LegMedia
         self.port: LegPort | None = None

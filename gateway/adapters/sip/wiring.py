@@ -1,7 +1,8 @@
 """Who hears whom: the conference's connections, always brought to what the legs' state asks for.
 
 A leg hears the leg it is connected to; before that, the dialled leg's early media; and its own port (prompts, ring-back
-tone, silence) while that has something to say or nobody else is there. One source alone is passed on bit for bit.
+tone, silence) while that has something to say or nobody else is there. An isolated leg hears its own port only; others
+hear it as before. One source alone is passed on bit for bit.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,11 @@ class Wiring:
             leg.media.ring(False)
         self.refresh(a)
         self.refresh(b)
+
+    def isolate(self, leg: Leg, isolated: bool) -> None:
+        """Let a leg hear nothing but its port, or its neighbours again."""
+        leg.isolated = isolated
+        self.refresh_speech(leg)
 
     def find_audio(self, leg: Leg) -> None:
         """Read from the library where the leg's audio is now and which ways it flows."""
@@ -58,7 +64,7 @@ class Wiring:
         """Correct what the leg hears."""
         if leg.audio is None or leg.port is None or leg.id not in self._legs:
             return
-        source = leg.peer or leg.early
+        source = None if leg.isolated else leg.peer or leg.early
         heard = source if source is not None and source.audio is not None and source.can_hear else None
         if not leg.can_speak:
             heard = None

@@ -54,6 +54,7 @@ from gateway.ports.media import (
     DtmfTransport,
     HangUp,
     Incoming,
+    Isolate,
     LegAnswered,
     LegEnded,
     LegHeld,
@@ -247,6 +248,7 @@ class Worker:
 
     def _fall_back(self) -> None:
         for leg in list(self._legs.values()):
+            self._wiring.isolate(leg, False)
             if leg.incoming and leg.state == "ringing":
                 self._turn_away(leg, 503, (("Retry-After", str(RETRY_AFTER_S)),))
             elif leg.incoming and leg.peer is None:
@@ -566,6 +568,8 @@ class Worker:
             self._play(leg, command)
         elif isinstance(command, StopPlay):
             self._cut(leg, command.play)
+        elif isinstance(command, Isolate):
+            self._wiring.isolate(leg, command.isolated)
         elif isinstance(command, HangUp):
             self._hang_up(leg, command.code)
         elif isinstance(command, SendDtmf) and command.digits and set(command.digits) <= DTMF_ALLOWED:

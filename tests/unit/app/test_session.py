@@ -271,6 +271,42 @@ async def test_withdrawal_by_request_closes_and_purges(desk: Desk) -> None:
     assert (await desk.board.reconsent(CALL, actor="anna")).code == "asking"
 
 
+async def test_who_is_asked_in_the_conversation_hears_nothing_else_until_he_has_answered(desk: Desk) -> None:
+    """The wish comes before the prompt, or the peer could be heard, and echoed, at its beginning."""
+    await desk.talks("2")
+    assert not desk.sent(media.Isolate)
+    await desk.board.reconsent(CALL, actor="anna")
+    await desk.sends(media.Play, 3)
+    asking = [command for command in desk.server.sent if isinstance(command, media.Isolate | media.Play)][-2:]
+    assert asking[0] == media.Isolate(CALLER, True)
+    assert isinstance(asking[1], media.Play)
+    await desk.hears("ask", 2)
+    desk.press("7")
+    await desk.hears("ask_again")
+    assert desk.sent(media.Isolate) == [media.Isolate(CALLER, True)]
+    desk.press("1")
+    await desk.sends(media.RecordOpen)
+    assert desk.sent(media.Isolate) == [media.Isolate(CALLER, True), media.Isolate(CALLER, False)]
+
+
+@pytest.mark.parametrize("end", ["withdrawn", "refused"])
+async def test_whoever_says_no_in_the_conversation_hears_his_peer_again(desk: Desk, end: str) -> None:
+    await desk.talks("2")
+    await desk.board.reconsent(CALL, actor="anna")
+    await desk.hears("ask", 2)
+    if end == "withdrawn":
+        await desk.board.withdraw(CALL, actor="anna")
+    else:
+        desk.press("2")
+    assert await desk.sends(media.Isolate, 2) == media.Isolate(CALLER, False)
+
+
+async def test_nobody_is_isolated_before_there_is_a_peer(desk: Desk) -> None:
+    await desk.records()
+    await desk.ends()
+    assert not desk.sent(media.Isolate)
+
+
 async def test_requests_to_calls_that_are_not_there(desk: Desk) -> None:
     for ask in (desk.board.pause, desk.board.resume, desk.board.withdraw, desk.board.reconsent):
         with pytest.raises(NoSuchCall):
