@@ -248,7 +248,8 @@ class Worker:
 
     def _fall_back(self) -> None:
         for leg in list(self._legs.values()):
-            self._wiring.isolate(leg, False)
+            if leg.isolated:
+                self._wiring.isolate(leg, False)
             if leg.incoming and leg.state == "ringing":
                 self._turn_away(leg, 503, (("Retry-After", str(RETRY_AFTER_S)),))
             elif leg.incoming and leg.peer is None:
