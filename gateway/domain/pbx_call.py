@@ -18,6 +18,9 @@ from gateway.domain.rules import FailMode, Rules
 CHANNEL = "channel"
 """The leg that is the asked person's channel in the PBX: it lasts as long as the call."""
 
+ALONE = "nobody_covered"
+"""The hold of a caller whose last covered party has left him: whoever comes next may be anybody."""
+
 UNTOLD = "unknown"
 """The verdict the dialplan begins with, and keeps when there is none that it may act on."""
 
@@ -40,7 +43,7 @@ class PbxCall(Call):
     def __init__(self, call_id: str, rules: Rules) -> None:
         super().__init__(call_id, rules)
         self.legs[CHANNEL] = Leg(up=True)
-        self.others: set[str] = set()
+        self.others: dict[str, bool] = {}
         self._told_pbx = False
         self._returned = False
 
@@ -158,22 +161,27 @@ class PbxCall(Call):
     def _joined(self, event: ev.PartyJoined) -> None:
         if self.phase is Phase.ENDING or event.party in self.others:
             return
-        self.others.add(event.party)
+        self.others[event.party] = event.covered
         self._log("party.joined", party=event.party, covered=event.covered)
         if not event.covered:
-            key = f"uncovered_party:{event.party}"
-            self.holds[key] = Hold(key, "policy", event.at_ns)
-            self._why = "uncovered_party"
-            self._log("hold.set", hold=key, reason="uncovered_party", actor="policy", expires_in_ms=0)
+            self._hold_by_policy(f"uncovered_party:{event.party}", "uncovered_party")
+        elif ALONE in self.holds:
+            self._clear_hold(ALONE, "policy")
 
     def _gone(self, event: ev.PartyGone) -> None:
         if event.party not in self.others:
             return
-        self.others.discard(event.party)
+        covered = self.others.pop(event.party)
         self._log("party.gone", party=event.party)
-        key = f"uncovered_party:{event.party}"
-        if key in self.holds:
-            self._clear_hold(key, "policy")
+        if not covered:
+            self._clear_hold(f"uncovered_party:{event.party}", "policy")
+        elif not any(self.others.values()):
+            self._hold_by_policy(ALONE, ALONE)
+
+    def _hold_by_policy(self, key: str, reason: str) -> None:
+        self.holds[key] = Hold(reason, "policy", self._now)
+        self._why = reason
+        self._log("hold.set", hold=key, reason=reason, actor="policy", expires_in_ms=0)
 
 
 PBX_HANDLERS: Handlers = HANDLERS | {

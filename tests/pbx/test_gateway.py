@@ -16,9 +16,9 @@ SECRET = 0x10
 """The code a person sends while nothing may be recorded."""
 
 
-async def recorded(w: Whole) -> tuple[Call, Call, PbxSession]:
+async def recorded(w: Whole, to: str = "") -> tuple[Call, Call, PbxSession]:
     """A caller who said yes, talking to the agent, and the recorder seen running."""
-    caller, session = await w.call()
+    caller, session = await w.call(to)
     await w.asked(session)
     await caller.send_digit("1", 80)
     agent = await w.agent_answers()

@@ -29,6 +29,7 @@ res_pjsip_rfc3326 res_pjsip_dtmf_info res_pjsip_dlg_options
 res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous
 chan_pjsip bridge_simple bridge_native_rtp bridge_softmix bridge_builtin_features
 codec_ulaw codec_alaw codec_a_mu codec_gsm format_wav format_pcm format_gsm
+bridge_holding res_musiconhold res_parking app_confbridge app_queue
 app_dial app_stack app_softhangup app_mixmonitor app_verbose app_userevent app_playback app_exec app_system
 func_channel func_callerid func_strings func_logic func_devstate func_env func_shell pbx_config
 """
@@ -134,7 +135,7 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
             astvarlibdir = {switch.folder}/lib
             astdbdir = {switch.folder}/lib
             astkeydir = {switch.folder}/lib
-            astdatadir = {ROOT}/usr/share/asterisk
+            astdatadir = {_data(switch.folder / "data")}
             astspooldir = {switch.folder}/spool
             astrundir = {switch.folder}/run
             astlogdir = {switch.folder}/log
@@ -197,9 +198,45 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
             #include "{FRAGMENTS}/hints_consent.conf"
             [of-the-site]
             exten = stranger,1,Dial(PJSIP/trunk)
+            exten = 75,1,Dial(PJSIP/trunk)
             exten = colleague,1,Dial(PJSIP/agent)
+            exten = room,1,ConfBridge(room)
+            [consent-example-inbound](+)
+            exten = 7000,1,Gosub(consent-gate,s,1)
+             same = n,Queue(support)
+            exten = 7200,1,ConfBridge(room)
+            exten = 7300,1,ParkedCall(default,701)
+            exten = 7400,1,Answer()
+             same = n,Wait(60)
+            exten = 7600,1,Gosub(consent-gate,s,1)
+             same = n,Set(__TRANSFER_CONTEXT=of-the-site)
+             same = n,Dial(PJSIP/agent,30,t)
             """,
+        "queues": """
+            [support]
+            strategy = ringall
+            member = Local/colleague@of-the-site/n
+            """,
+        "confbridge": """
+            [general]
+            [default_user]
+            type = user
+            quiet = yes
+            [default_bridge]
+            type = bridge
+            """,
+        "res_parking": """
+            [general]
+            [default]
+            parkext = 700
+            parkpos = 701-720
+            context = parkedcalls
+            """,
+        "musiconhold": "[general]\n",
+        "queuerules": "[general]\n",
         "features": f"""
+            [featuremap]
+            atxfer = *2
             [applicationmap]
             of-the-site = *55,self,NoOp
             #include "{FRAGMENTS}/features_consent.conf"
@@ -207,6 +244,20 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
     }.items():
         lines = (line.strip() for line in text.strip().splitlines())
         (switch.folder / "etc" / f"{name}.conf").write_text("\n".join(lines) + "\n")
+
+
+def _data(folder: Path) -> Path:
+    """Asterisk's shared data, with sounds where it looks for them: the installation's own links lead out of it. The
+    sentence that begins a transfer is not in it, here it is a silence."""
+    shared = ROOT / "usr" / "share" / "asterisk"
+    (folder / "sounds" / "en").mkdir(parents=True)
+    for path in shared.iterdir():
+        if path.name != "sounds":
+            (folder / path.name).symlink_to(path)
+    for path in (shared / "sounds" / "en_US_f_Allison").iterdir():
+        (folder / "sounds" / "en" / path.name).symlink_to(path.resolve())
+    (folder / "sounds" / "en" / "pbx-transfer.ulaw").write_bytes(b"\xff" * 800)
+    return folder
 
 
 def _opt_in_user(secret: str) -> str:

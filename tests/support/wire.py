@@ -30,7 +30,11 @@ class Wire:
         if not self._whole:
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:
+            writer.transport.abort()
+            return
         self._writers |= {writer, far_writer}
         one = spawn(_pass_on(reader, far_writer), name="wire")
         await _pass_on(far_reader, writer)

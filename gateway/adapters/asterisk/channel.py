@@ -64,6 +64,7 @@ class AsteriskChannel:
         spool: Path | None,
         guard: Guard,
         on_forget: Callable[["AsteriskChannel"], None],
+        on_change: Callable[[], None],
     ) -> None:
         self.channel = channel
         self.linkedid = linkedid
@@ -72,6 +73,7 @@ class AsteriskChannel:
         self._spool = spool
         self._guard = guard
         self._on_forget = on_forget
+        self._on_change = on_change
         self._generation = client.state.generation
         self._wanted: Wanted = "none"
         self._recorder = ""
@@ -87,6 +89,11 @@ class AsteriskChannel:
     def server(self) -> str:
         return self._client.server
 
+    @property
+    def may_be_recorded(self) -> bool:
+        """Whether the person asked may be recorded as things are."""
+        return self._wanted in ("on", "paused")
+
     # --- what is asked of it ----------------------------------------------------------------------------------------
 
     async def tell(self, variables: Mapping[str, str]) -> None:
@@ -95,6 +102,7 @@ class AsteriskChannel:
 
     async def expect_recorder(self, call_id: str) -> None:
         self._wanted, self._recorder, self._file, self._end_told = "on", "", "", False
+        self._on_change()
 
     async def mute(self) -> None:
         self._wanted = "paused"
@@ -107,6 +115,7 @@ class AsteriskChannel:
 
     async def close(self) -> None:
         self._wanted = "closed"
+        self._on_change()
         await self._bring_about()
 
     async def ask_again(self) -> None:
@@ -163,7 +172,7 @@ class AsteriskChannel:
 
     def others(self, present: Mapping[str, tuple[str, bool]]) -> None:
         """These are connected, or about to be: unique id to line and whether he is covered."""
-        for party in [p for p in self._others if p not in present]:
+        for party in [p for p, known in self._others.items() if present.get(p) != known]:
             del self._others[party]
             self._tell(Left(time.monotonic_ns(), party))
         for party, (line, covered) in present.items():

@@ -110,7 +110,14 @@ class Switch:
             raise PbxUnavailable(str(problem or f"Asterisk {self.server.client.server}: not connected"))
         server = self.server
         watched = AsteriskChannel(
-            server.client, channel, linkedid, sink, spool=server.spool, guard=server.guard, on_forget=self._forget
+            server.client,
+            channel,
+            linkedid,
+            sink,
+            spool=server.spool,
+            guard=server.guard,
+            on_forget=self._forget,
+            on_change=self._look_round,
         )
         self._watched[channel] = watched
         spawn(watched.look_for_foreign(), name="foreign recorders")
@@ -119,6 +126,7 @@ class Switch:
     def _forget(self, channel: AsteriskChannel) -> None:
         if self._watched.get(channel.channel) is channel:
             del self._watched[channel.channel]
+            self._look_round()
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -201,7 +209,7 @@ class Switch:
         for ours in list(self._watched.values()):
             if ours.channel == uniqueid:
                 ours.key(uniqueid, digit, by_asked=True)
-            elif uniqueid in self._others(ours):
+            elif self.server.covers(self._others(ours).get(uniqueid, "")):
                 ours.key(uniqueid, digit, by_asked=False)
 
     def _recorder_started(self, event: ManagerEvent) -> None:
@@ -226,7 +234,9 @@ class Switch:
     def _look_round(self) -> None:
         for ours in list(self._watched.values()):
             present = {
-                uniqueid: (line, self.server.covers(line)) for uniqueid, line in self._others(ours).items() if line
+                uniqueid: (line, self._is_covered(uniqueid, line))
+                for uniqueid, line in self._others(ours).items()
+                if line
             }
             coming = {
                 uniqueid: (line, False)
@@ -234,6 +244,11 @@ class Switch:
                 if linkedid == ours.linkedid and (line := self._line(name)) and not self.server.covers(line)
             }
             ours.others(coming | present)
+
+    def _is_covered(self, uniqueid: str, line: str) -> bool:
+        """Whether who uses *line* need not be asked, or was asked in a call of his own and may be recorded."""
+        own = self._watched.get(uniqueid)
+        return self.server.covers(line) or (own is not None and own.may_be_recorded)
 
     def _others(self, ours: AsteriskChannel) -> dict[str, str]:
         """Who else is connected to a watched channel, through Local channels too: unique id to line ("" for what is

@@ -304,6 +304,14 @@ def test_a_stranger_pauses_until_he_is_gone() -> None:
     book.end()
 
 
+def test_a_caller_whom_everybody_covered_has_left_is_paused_until_one_comes() -> None:
+    book = recorded() >> joins("agent-2") >> leaves("agent-1") >> leaves("agent-2") << pauses()
+    book << entry("hold.set", hold="nobody_covered", reason="nobody_covered", actor="policy")
+    book << entry("recorder.command", cause="nobody_covered") >> seen("paused") >> joins("7", covered=False)
+    book >> joins("agent-3") << entry("hold.cleared", hold="nobody_covered", actor="policy") >> leaves("7")
+    (book << resumes() >> seen("on")).end()
+
+
 def test_nobodys_resume_lifts_a_strangers_hold() -> None:
     book = recorded() >> joins("7", covered=False) << pauses() >> seen("paused")
     (book >> resume(request="r") << do.Reply("r", True, "still_paused") >> ami("*72", AGENT)).end()

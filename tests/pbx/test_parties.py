@@ -1,0 +1,150 @@
+"""Who else is on the call: transfers, conferences, parking, queues. What an uncovered party says is in no file."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.adapters.softphone import Call
+from gateway.app.pbx_session import PbxSession
+from tests.pbx.scene import PERSON, hears, speaking
+from tests.pbx.test_gateway import SECRET, agents_channel, kept, press, recorded, with_anybody
+from tests.pbx.whole import Whole, whole
+
+pytestmark = pytest.mark.slow
+
+
+def strangers(session: PbxSession) -> list[str]:
+    """The holds that uncovered parties set."""
+    return [name for name in session.call.holds if name.startswith("uncovered_party:")]
+
+
+async def calls_in(w: Whole, number: str) -> Call:
+    """A stranger calls a number of the site that has no gate."""
+    call = await w.outside.call(f"sip:{number}@127.0.0.1:{w.switch.sip_port}", from_number="+4915550199")
+    return speaking(call, SECRET)
+
+
+async def paused_for_a_stranger(session: PbxSession) -> None:
+    assert await session.wait_for(lambda: bool(strangers(session)), 5_000)
+    assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+
+
+async def recorded_again(session: PbxSession) -> None:
+    assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+    assert not session.call.holds
+
+
+async def name_of(w: Whole, channel: str) -> str:
+    return await w.observer.variable(channel, "CHANNEL(name)")
+
+
+async def test_a_stranger_in_an_attended_transfer_is_never_recorded(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w, f"sip:7600@127.0.0.1:{w.switch.sip_port}")
+        await press(agent, "*2")
+        await asyncio.sleep(0.5)
+        await press(agent, "75")
+        stranger = speaking(await w.outside.incoming(15), SECRET)
+        await paused_for_a_stranger(session)
+        await stranger.accept()
+        await agent.until(lambda: hears(agent, SECRET), 10)
+        await agent.hang_up()
+        await caller.until(lambda: hears(caller, SECRET) and hears(stranger, PERSON), 10)
+        await asyncio.sleep(1)
+        assert strangers(session) and session.call.recorder.observed == "paused"
+        await caller.hang_up()
+        await w.over(session)
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_stranger_who_is_bridged_in_from_another_call_is_not_recorded(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, _, session = await recorded(w)
+        stranger = await calls_in(w, "7400")
+        await stranger.answered(10)
+        channels = (await w.switch.cli("core show channels concise")).splitlines()
+        waiting = next(line.split("!")[0] for line in channels if "!Wait!" in line)
+        asked = await name_of(w, session.channel.channel)
+        await w.observer.action("Bridge", Channel1=asked, Channel2=waiting)
+        await paused_for_a_stranger(session)
+        await caller.until(lambda: hears(caller, SECRET), 10)
+        await asyncio.sleep(1)
+        await caller.hang_up()
+        await stranger.hang_up()
+        await w.over(session)
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_conference_pauses_while_a_stranger_is_in_it(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w)
+        await w.until(lambda: len(session.lines) == 1)
+        both = session.channel.channel, agents_channel(session)
+        names = [await name_of(w, channel) for channel in both]
+        await w.observer.action(
+            "Redirect",
+            **{"Channel": names[0], "Context": "of-the-site", "Exten": "room", "Priority": "1"},
+            **{"ExtraChannel": names[1], "ExtraContext": "of-the-site", "ExtraExten": "room", "ExtraPriority": "1"},
+        )
+        await w.connected(caller, agent)
+        assert not strangers(session)
+        stranger = await calls_in(w, "7200")
+        await paused_for_a_stranger(session)
+        await asyncio.sleep(1)
+        await stranger.hang_up()
+        await recorded_again(session)
+        await caller.hang_up()
+        await agent.hang_up()
+        await w.over(session)
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_parked_call_that_a_stranger_picks_up_is_not_recorded(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, _, session = await recorded(w)
+        await w.observer.action("Park", Channel=await name_of(w, session.channel.channel), Parkinglot="default")
+        await w.until(lambda: not session.lines)
+        await calls_in(w, "7300")
+        await paused_for_a_stranger(session)
+        await caller.until(lambda: hears(caller, SECRET), 10)
+        await asyncio.sleep(1)
+        await caller.hang_up()
+        await w.over(session)
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_queue_with_local_channels_is_as_good_as_a_dial(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w, f"sip:7000@127.0.0.1:{w.switch.sip_port}")
+        await w.until(lambda: len(session.lines) == 1)
+        assert session.agent == "agent" and not strangers(session)
+        await press(agent, "*71")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        speaking(caller, SECRET)
+        await asyncio.sleep(0.6)
+        speaking(caller, PERSON)
+        await asyncio.sleep(0.3)
+        await press(agent, "*72")
+        await recorded_again(session)
+        await caller.hang_up()
+        await w.over(session)
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_strangers_keys_are_not_an_agents(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w)
+        await press(agent, "*71")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await w.until(lambda: len(session.lines) == 1)
+        name = await name_of(w, agents_channel(session))
+        await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
+        stranger = speaking(await w.outside.incoming(15), SECRET)
+        await stranger.accept()
+        await caller.until(lambda: hears(caller, SECRET), 10)
+        await press(stranger, "*72")
+        await asyncio.sleep(0.5)
+        assert "agent_key" in session.call.holds
+        await caller.hang_up()
+        await w.over(session)
