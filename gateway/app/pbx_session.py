@@ -8,7 +8,7 @@ from gateway.app.session import CallSession
 from gateway.app.tasks import spawn
 from gateway.domain import commands as do
 from gateway.domain import events as ev
-from gateway.domain.call import AGENT, CALLER
+from gateway.domain.call import AGENT, AGENT_KEY, CALLER
 from gateway.domain.pbx_call import CHANNEL
 from gateway.domain.recording import RecorderState
 from gateway.ports import media, pbx
@@ -63,6 +63,9 @@ class PbxSession(CallSession):
                 self.post(ev.PartyGone(at_ns=at_ns, party=event.party))
             case pbx.Withdrew():
                 self.post(ev.WithdrawRequested(at_ns=at_ns, party=CALLER, actor=CALLER))
+            case pbx.AgentWants():
+                kind = ev.PauseRequested if event.pause else ev.ResumeRequested
+                self.post(kind(at_ns=at_ns, reason=AGENT_KEY, actor=AGENT))
             case pbx.WantsAgain():
                 self.post(ev.ReconsentRequested(at_ns=at_ns, party=CALLER, actor=CALLER))
             case pbx.ForeignRecorder():

@@ -97,6 +97,13 @@ class Withdrew(PbxEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class AgentWants(PbxEvent):
+    """A covered party who is connected asked for a pause, or for its end, by the dialplan's key or his phone's."""
+
+    pause: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WantsAgain(PbxEvent):
     """The asked person pressed the dialplan's key to be asked again."""
 

@@ -151,6 +151,21 @@ async def test_the_agent_pauses_by_key_and_nothing_of_the_pause_is_in_the_file(t
         assert entries["hold.set"][0]["actor"] == "agent"
 
 
+async def test_a_desk_phones_record_key_pauses_and_resumes(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w)
+        for record, state in (("off", "paused"), ("on", "on"), ("off", "paused")):
+            assert await agent.send_info("application/x-none", b"", (("Record", record),)) == 200
+            assert await session.wait_for(lambda state=state: session.call.recorder.observed == state, 5_000)
+        await press(caller, "*9")
+        assert await session.wait_for(lambda: session.call.recorder.stage == "idle", 5_000)
+        await agent.send_info("application/x-none", b"", (("Record", "on"),))
+        await asyncio.sleep(0.5)
+        assert session.call.recorder.observed == "off" and session.call.verdict == "withdrawn"
+        await caller.hang_up()
+        await w.over(session)
+
+
 @pytest.mark.parametrize("by", ["dialplan key", "gateway key", "agent's request"])
 async def test_withdrawal_stops_the_recorder(tmp_path: Path, by: str) -> None:
     async with whole(tmp_path) as w:

@@ -25,7 +25,7 @@ BOOT_TIMEOUT_S = 60
 MODULES = """
 res_sorcery_config res_sorcery_memory res_sorcery_astdb res_timing_timerfd res_pjproject res_rtp_asterisk
 res_pjsip res_pjsip_session res_pjsip_pubsub res_pjsip_sdp_rtp res_pjsip_caller_id res_pjsip_header_funcs
-res_pjsip_rfc3326 res_pjsip_dtmf_info res_pjsip_dlg_options
+res_pjsip_rfc3326 res_pjsip_one_touch_record_info res_pjsip_dtmf_info res_pjsip_dlg_options
 res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous
 chan_pjsip bridge_simple bridge_native_rtp bridge_softmix bridge_builtin_features
 codec_ulaw codec_alaw codec_a_mu codec_gsm format_wav format_pcm format_gsm
@@ -183,6 +183,9 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
             [agent](phone)
             context = consent-example-outbound
             aors = agent
+            one_touch_recording = yes
+            record_on_feature = consent-resume
+            record_off_feature = consent-pause
             [agent]
             type = aor
             contact = sip:agent@{agent}
@@ -298,8 +301,10 @@ def _last_words(switch: Asterisk) -> str:
 
 async def _stop(switch: Asterisk) -> None:
     process = switch.process
-    if process is None or process.returncode is not None:
+    if process is None:
         return
+    if process.returncode is not None:
+        raise AssertionError(f"Asterisk ended by itself with {process.returncode}: {_last_words(switch)}")
     process.send_signal(signal.SIGTERM)
     try:
         await asyncio.wait_for(process.wait(), 10)

@@ -17,6 +17,7 @@ from gateway.adapters.asterisk.spool import file_facts
 from gateway.app.tasks import spawn
 from gateway.ports.manager import ActionRefused, ManagerClient, ManagerError, ManagerResponse
 from gateway.ports.pbx import (
+    AgentWants,
     ChannelEnded,
     ForeignRecorder,
     Joined,
@@ -165,6 +166,10 @@ class AsteriskChannel:
     def withdrew(self) -> None:
         """The dialplan's withdrawal ran."""
         self._tell(Withdrew(time.monotonic_ns()))
+
+    def agent_wants(self, *, pause: bool) -> None:
+        """An agent who is connected used the dialplan's key, or his phone's."""
+        self._tell(AgentWants(time.monotonic_ns(), pause))
 
     def wants_again(self) -> None:
         """The dialplan's key to be asked again was pressed."""

@@ -223,10 +223,16 @@ class Switch:
             ours.recorder_stopped()
 
     def _user_event(self, event: ManagerEvent) -> None:
-        ours = self._watched.get(event.get("Uniqueid"))
-        if ours is not None and event.get("UserEvent") == "ConsentWithdrawn":
+        uniqueid, name = event.get("Uniqueid"), event.get("UserEvent")
+        if name in ("ConsentPause", "ConsentResume"):
+            for theirs in list(self._watched.values()):
+                if self.server.covers(self._others(theirs).get(uniqueid, "")):
+                    theirs.agent_wants(pause=name == "ConsentPause")
+            return
+        ours = self._watched.get(uniqueid)
+        if ours is not None and name == "ConsentWithdrawn":
             ours.withdrew()
-        elif ours is not None and event.get("UserEvent") == "ConsentAgain":
+        elif ours is not None and name == "ConsentAgain":
             ours.wants_again()
 
     # --- who is connected to whom -----------------------------------------------------------------------------------

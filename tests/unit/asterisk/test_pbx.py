@@ -483,6 +483,17 @@ async def test_the_dialplans_own_keys(event: str, kind: type[pbx.PbxEvent]) -> N
     assert [type(heard) for heard in scene.heard] == [kind]
 
 
+async def test_an_agents_own_keys_count_from_his_channel_only() -> None:
+    scene = await open_scene()
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    for uniqueid in ("1.3", "9.9", CHANNEL):
+        scene.event("UserEvent", uniqueid, UserEvent="ConsentPause")
+    assert not scene.of(pbx.AgentWants)
+    for name in ("ConsentPause", "ConsentResume"):
+        scene.event("UserEvent", "1.2", UserEvent=name)
+    assert [e.pause for e in scene.of(pbx.AgentWants) if isinstance(e, pbx.AgentWants)] == [True, False]
+
+
 async def test_a_call_is_ended_by_hanging_up_its_channel() -> None:
     scene = await open_scene()
     await scene.channel.hang_up()
