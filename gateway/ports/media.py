@@ -38,7 +38,7 @@ class Answer(MediaCommand):
     """Answer an incoming leg with 200 and start its media.
 
     *fallback_uri* is where the media server connects the caller by itself, unrecorded, should the control
-    process die before it bridged the leg (invariant 4). Empty: the leg is left as it is.
+    process die before it bridged the leg (invariant 4). Empty: the leg ends then, and the PBX that sent it goes on.
     """
 
     leg: str

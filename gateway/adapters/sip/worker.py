@@ -256,7 +256,8 @@ class Worker:
                 self._connect_fallback(leg)
 
     def _connect_fallback(self, leg: Leg) -> None:
-        """Connect a waiting caller unrecorded. A leg that is being dialled for him already is good enough."""
+        """Connect a waiting caller unrecorded. A leg that is being dialled for him already is good enough. Nowhere to
+        connect him to: whoever sent him goes on when his leg ends."""
         self._cut(leg)
         if leg.state not in ("answering", "confirmed", "up") or leg.fallen_back:
             return
@@ -266,7 +267,9 @@ class Worker:
         for other in dialled:
             if other.state == "up":
                 self._wiring.bridge(leg, other)
-        if not dialled and leg.fallback_uri:
+        if not dialled and not leg.fallback_uri:
+            self._hang_up(leg, 503)
+        elif not dialled:
             number, name = leg.identity
             self._dial(Dial(f"fallback-{secrets.token_hex(8)}", leg.id, leg.fallback_uri, number, name))
 
