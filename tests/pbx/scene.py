@@ -40,6 +40,11 @@ def hears(call: Call, code: int) -> bool:
     return any(code in packet[3] for packet in call.received[-10:])
 
 
+def hears_only(call: Call, code: int) -> bool:
+    """Whether the last packets consist of *code*: a prompt has every code in it somewhere."""
+    return len(call.received) > 3 and all(set(packet[3]) == {code} for packet in call.received[-3:])
+
+
 def header(call: Call, name: str) -> str | None:
     """A header of the INVITE that a call came with."""
     return next((value for key, value in call.headers if key.lower() == name.lower()), None)

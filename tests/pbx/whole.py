@@ -16,7 +16,7 @@ from gateway.adapters.softphone import Call, Softphone
 from gateway.app.pbx_session import PbxSession
 from gateway.bootstrap import Gateway
 from gateway.evidence.bundle import verify_bundle
-from tests.pbx.scene import AGENT, PERSON, hears, speaking
+from tests.pbx.scene import AGENT, PERSON, hears_only, speaking
 from tests.support import asterisk
 from tests.support import gateway as support
 from tests.support.ami import Ami, logged_in
@@ -70,7 +70,7 @@ class Whole:
 
     async def connected(self, person: Call, agent: Call) -> None:
         """Wait until both hear each other."""
-        await person.until(lambda: hears(person, AGENT) and hears(agent, PERSON), 10)
+        await person.until(lambda: hears_only(person, AGENT) and hears_only(agent, PERSON), 10)
 
     async def over(self, session: PbxSession) -> dict[str, list[dict[str, object]]]:
         """Wait for the end of the call, check its evidence offline, and return its entries by kind."""
