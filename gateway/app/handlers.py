@@ -6,12 +6,13 @@ from typing import Any, cast
 
 import structlog
 
-from gateway.app.recorder import open_recorder, resume_recorder
-from gateway.app.session import CallSession, OpenRecording
+from gateway.app.opening import begin_opening, close_recorder, send_to_recorder
+from gateway.app.recorder import resume_recorder
+from gateway.app.session import CallSession
 from gateway.app.tasks import spawn
 from gateway.domain import commands as do
 from gateway.domain import events as ev
-from gateway.domain.call import AGENT, CALLER
+from gateway.domain.call import CALLER
 from gateway.ports import media
 from gateway.ports.evidence import EvidenceUnavailable, Json
 from gateway.ports.prompts import PromptMissing
@@ -121,32 +122,7 @@ async def _hang_up(session: CallSession, command: do.HangUpLeg) -> None:
 
 
 async def _open(session: CallSession, command: do.OpenRecorder) -> None:
-    rules = session.call.rules
-    key = session.services.keys.new_recording_key(command.recording)
-    path = str(session.services.recordings / f"{command.recording}.wav.age")
-    fill = cast(media.PausedFill, rules.paused_fill)
-    try:
-        await session.services.registry.recording_opened(
-            command.recording, call_id=session.call_id, path=path, recipient=key.recipient, wrapped=key.wrapped
-        )
-    except (RegistryUnavailable, KeyError):
-        failed = "the registry did not take the recording's key"
-        session.post(ev.RecorderClosed(at_ns=session.now_ns(), recording=command.recording, failed=failed))
-        return
-    session.recordings[command.recording] = OpenRecording(path, key.wrapped, fill)
-    open_recorder(
-        session.services.media.send,
-        session.receipts.get(command.token),
-        call_id=session.call_id,
-        recording=command.recording,
-        left=session.legs[CALLER],
-        right=session.legs[AGENT],
-        path=path,
-        recipient=key.recipient,
-        look_behind_ms=rules.look_behind_ms,
-        paused_fill=fill,
-        cause=command.cause,
-    )
+    begin_opening(session, command)
 
 
 async def _resume(session: CallSession, command: do.ResumeRecorder) -> None:
@@ -160,11 +136,11 @@ async def _resume(session: CallSession, command: do.ResumeRecorder) -> None:
 
 
 async def _pause(session: CallSession, command: do.PauseRecorder) -> None:
-    session.services.media.send(media.RecordPause(command.recording, command.cause))
+    send_to_recorder(session, media.RecordPause(command.recording, command.cause))
 
 
 async def _close(session: CallSession, command: do.CloseRecorder) -> None:
-    session.services.media.send(media.RecordClose(command.recording, command.cause, command.purge))
+    close_recorder(session, media.RecordClose(command.recording, command.cause, command.purge))
 
 
 async def _alarm(session: CallSession, command: do.RaiseAlarm) -> None:
@@ -178,6 +154,8 @@ async def _reply(session: CallSession, command: do.Reply) -> None:
 
 
 async def _over(session: CallSession, command: do.CallOver) -> None:
+    if not await session.registered():
+        return
     try:
         await session.services.registry.call_ended(session.call_id, verdict=str(session.call.verdict))
     except (RegistryUnavailable, KeyError):

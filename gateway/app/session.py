@@ -69,7 +69,11 @@ class CallSession:
     started: datetime
     legs: dict[str, str] = field(default_factory=dict)
     receipts: dict[int, Receipt] = field(default_factory=dict)
+    registration: asyncio.Task[bool] | None = None
+    """Ends with whether the registry took the call. Only recording waits for it (invariant 4)."""
     recordings: dict[str, OpenRecording] = field(default_factory=dict)
+    openings: dict[str, list[media.MediaCommand]] = field(default_factory=dict)
+    """Recordings that are being opened, each with the commands that follow its opening (`app/opening.py`)."""
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     plays: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     """Prompts whose end was not told yet, each with what happens should it never be."""
@@ -100,6 +104,10 @@ class CallSession:
 
     def now_ns(self) -> int:
         return self.services.clock.monotonic_ns()
+
+    async def registered(self) -> bool:
+        """Wait until the registry has answered; return whether it took the call."""
+        return self.registration is not None and await self.registration
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
@@ -227,6 +235,7 @@ class CallSession:
         """Whatever happened: no timer, leg or recording of this call outlives its session."""
         for timer in (*self.timers.values(), *self.plays.values()):
             timer.cancel()
+        self.openings.clear()
         for recording in self.recordings:
             self.services.media.send(media.RecordClose(recording, "session ended"))
         for leg in self.legs.values():

@@ -127,9 +127,9 @@ class Switchboard:
         self._begin(session)
 
     async def _serve(self, session: CallSession) -> None:
-        """Run one call from its registration to its end."""
+        """Run one call from its arrival to its end. Its registration runs beside it."""
+        session.registration = spawn(self._register(session), name="register call")
         try:
-            await self._register(session)
             await session.run()
         finally:
             self.sessions.pop(session.call_id, None)
@@ -139,12 +139,15 @@ class Switchboard:
             session.over.set()
             self.feed.publish("call", self.view(session))
 
-    async def _register(self, session: CallSession) -> None:
-        """A call that cannot be registered is served all the same, but never recorded: recordings need the registry."""
+    async def _register(self, session: CallSession) -> bool:
+        """Return whether the registry took the call. One that it did not take is served all the same, but never
+        recorded: recordings need the registry."""
         try:
             await self.services.registry.call_started(session.call_id, policy=session.call.rules.policy[0])
-        except RegistryUnavailable:
+        except (RegistryUnavailable, ValueError):
             _log.error("the registry did not take a call", call_id=session.call_id)
+            return False
+        return True
 
     def _worker_lost(self, event: media.WorkerLost) -> None:
         """A media process died: its legs are gone; its recordings end where the disk has them."""

@@ -1,7 +1,9 @@
 """Whole calls through the production gateway: real SIP and RTP on loopback, both sides scripted."""
 
 import asyncio
+import sqlite3
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -414,3 +416,27 @@ async def test_the_callers_own_tone_answers_and_then_he_hears_the_agent_again(tm
         await call.hang_up()
         assert await s.over(session) == "granted"
         assert len(s.files()) == 1
+
+
+async def test_a_locked_registry_holds_no_call_up(tmp_path: Path) -> None:
+    """Another program has `registry.db` locked: the caller is answered, asked and connected, and only not recorded."""
+    async with scene(tmp_path) as s:
+        other = sqlite3.connect(tmp_path / "var" / "registry.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        try:
+            begun = time.monotonic()
+            call, session = await s.call()
+            assert time.monotonic() - begun < 1.0, "nobody waits for the registry before he is answered"
+            await asyncio.sleep(0.7)
+            await call.send_digit("1")
+            agent = await s.agent_answers()
+            await talking(session)
+            assert time.monotonic() - begun < 3.0
+            assert session.call.verdict == "granted" and not s.files()
+        finally:
+            other.execute("ROLLBACK")
+            other.close()
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000), "it is recorded at last"
+        await call.hang_up()
+        await agent.ended(5)
+        assert await s.over(session) == "granted"

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from gateway.adapters.store import schema
+from gateway.adapters.store.faults import describe
 from gateway.adapters.store.files import AlreadyRunning, FileLock, private_folder
 from gateway.adapters.store.fsck import FsckProblem, check_log
 from gateway.adapters.store.log_key import HEAD_FILE, ForkLock, load_signer
 from gateway.adapters.store.tree_state import read_node
-from gateway.adapters.store.writer import Append, LogWriter, Sign, WriterStatistics, describe
+from gateway.adapters.store.writer import Append, LogWriter, Sign, WriterStatistics
 from gateway.evidence import canonical, merkle
 from gateway.evidence.bundle import Logged, Opening, build_bundle
 from gateway.evidence.canonical import Entry, Json

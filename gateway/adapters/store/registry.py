@@ -1,149 +1,18 @@
-"""Calls, recordings and API keys in a database of their own (`docs/adr/0003-two-databases.md`).
+"""Calls, recordings and API keys in a database of their own (`docs/adr/0003-two-databases.md`)."""
 
-One thread does all the work on one connection, so changes happen in the order they were asked for.
-"""
-
-import asyncio
-import contextlib
 import secrets
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256 as _sha256
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.adapters.store.files import private_folder
-from gateway.adapters.store.schema import open_engine
-from gateway.ports.registry import (
-    ApiKey,
-    CallRecord,
-    RecordingRecord,
-    RegistryUnavailable,
-    secret_matches,
-    spell_key,
-    split_key,
-)
-
-_T = TypeVar("_T")
-
-SCHEMA_VERSION = 1
-
-_metadata = sa.MetaData()
-
-_calls = sa.Table(
-    "calls",
-    _metadata,
-    sa.Column("call_id", sa.Text, primary_key=True),
-    sa.Column("started_at", sa.Integer, nullable=False, index=True),
-    sa.Column("ended_at", sa.Integer),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("verdict", sa.Text, nullable=False),
-    sa.Column("policy", sa.Text, nullable=False),
-)
-"""Times are microseconds since 1970, UTC."""
-
-_recordings = sa.Table(
-    "recordings",
-    _metadata,
-    sa.Column("recording", sa.Text, primary_key=True),
-    sa.Column("call_id", sa.Text, sa.ForeignKey("calls.call_id"), nullable=False, index=True),
-    sa.Column("path", sa.Text, nullable=False),
-    sa.Column("recipient", sa.Text, nullable=False),
-    sa.Column("wrapped_key", sa.LargeBinary, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("sha256", sa.Text, nullable=False),
-    sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("frames", sa.Integer, nullable=False),
-    sa.Column("opened_at", sa.Integer, nullable=False),
-    sa.Column("closed_at", sa.Integer),
-)
-
-_api_keys = sa.Table(
-    "api_keys",
-    _metadata,
-    sa.Column("key_id", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("sha256", sa.LargeBinary, nullable=False),
-    sa.Column("role", sa.Text, nullable=False),
-    sa.Column("agent", sa.Text, nullable=False),
-    sa.Column("created_at", sa.Integer, nullable=False),
-    sa.Column("revoked", sa.Boolean, nullable=False),
-)
-
-
-class RegistryDatabase:
-    """The file behind `SqliteCallRegistry` and `SqliteApiKeys`. The constructor blocks until it is open.
-
-    Raises `RegistryUnavailable`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        private_folder(path.parent)
-        path.touch(mode=0o600)
-        self._engine = open_engine(path)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="registry")
-        self._connection: sa.Connection | None = None
-        self._thread.submit(self._run, _make_tables).result()
-
-    async def work(self, action: Callable[[sa.Connection], _T]) -> _T:
-        """Run *action* in one durable transaction. Raises `RegistryUnavailable`, and what *action* raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, action)
-
-    async def shred(self, action: Callable[[sa.Connection], _T]) -> _T:
-        """Like `work`, and also overwrite the pages as they were, which the write-ahead log still holds."""
-        result = await self.work(action)
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._empty_write_ahead_log)
-        return result
-
-    async def aclose(self) -> None:
-        await asyncio.to_thread(self.close)
-
-    def close(self) -> None:
-        """Finish what is under way. Closing twice does no harm."""
-        with contextlib.suppress(RuntimeError):
-            self._thread.submit(self._drop)
-        self._thread.shutdown(wait=True)
-
-    def _run(self, action: Callable[[sa.Connection], _T]) -> _T:
-        try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            connection = self._connection
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                result = action(connection)
-                connection.exec_driver_sql("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sa.exc.SQLAlchemyError):
-                    connection.exec_driver_sql("ROLLBACK")
-                raise
-            return result
-        except sa.exc.SQLAlchemyError as error:
-            reason = getattr(getattr(error, "orig", None), "sqlite_errorname", type(error).__name__)
-        self._drop()
-        raise RegistryUnavailable(f"the registry database failed: {reason}")
-
-    def _empty_write_ahead_log(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(sa.exc.SQLAlchemyError):
-                self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(sa.exc.SQLAlchemyError):
-                connection.close()
-
-
-def _make_tables(connection: sa.Connection) -> None:
-    version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if version not in (0, SCHEMA_VERSION):
-        raise RegistryUnavailable(f"the registry database has schema {version}, this program {SCHEMA_VERSION}")
-    _metadata.create_all(connection)
-    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+from gateway.adapters.store.registry_database import RegistryDatabase as RegistryDatabase
+from gateway.adapters.store.registry_database import api_keys as _api_keys
+from gateway.adapters.store.registry_database import calls as _calls
+from gateway.adapters.store.registry_database import recordings as _recordings
+from gateway.ports.registry import ApiKey, CallRecord, RecordingRecord, secret_matches, spell_key, split_key
 
 
 def _now() -> datetime:
@@ -155,6 +24,7 @@ class SqliteCallRegistry:
 
     def __init__(self, database: RegistryDatabase, *, clock: Callable[[], datetime] = _now) -> None:
         self._work = database.work
+        self._read = database.read
         self._shred = database.shred
         self._clock = clock
 
@@ -183,15 +53,15 @@ class SqliteCallRegistry:
         await self._work(end)
 
     async def call(self, call_id: str) -> CallRecord:
-        return await self._work(lambda connection: _call(_one(connection, _calls.c.call_id, call_id)))
+        return await self._read(lambda connection: _call(_one(connection, _calls.c.call_id, call_id)))
 
     async def open_calls(self) -> Sequence[CallRecord]:
         query = sa.select(_calls).where(_calls.c.state == "open").order_by(_calls.c.started_at, _calls.c.call_id)
-        return await self._work(lambda connection: [_call(row) for row in connection.execute(query)])
+        return await self._read(lambda connection: [_call(row) for row in connection.execute(query)])
 
     async def calls(self, limit: int = 100) -> Sequence[CallRecord]:
         query = sa.select(_calls).order_by(_calls.c.started_at.desc(), _calls.c.call_id.desc()).limit(limit)
-        return await self._work(lambda connection: [_call(row) for row in connection.execute(query)])
+        return await self._read(lambda connection: [_call(row) for row in connection.execute(query)])
 
     async def recording_opened(
         self, recording: str, *, call_id: str, path: str, recipient: str, wrapped: bytes
@@ -228,7 +98,7 @@ class SqliteCallRegistry:
         )
 
     async def recording(self, recording: str) -> RecordingRecord:
-        return await self._work(lambda connection: _recording(_one(connection, _recordings.c.recording, recording)))
+        return await self._read(lambda connection: _recording(_one(connection, _recordings.c.recording, recording)))
 
     async def recordings(self, call_id: str) -> Sequence[RecordingRecord]:
         return await self._recordings(_recordings.c.call_id == call_id)
@@ -238,7 +108,7 @@ class SqliteCallRegistry:
 
     async def _recordings(self, condition: sa.ColumnElement[bool]) -> Sequence[RecordingRecord]:
         query = sa.select(_recordings).where(condition).order_by(_recordings.c.opened_at, _recordings.c.recording)
-        return await self._work(lambda connection: [_recording(row) for row in connection.execute(query)])
+        return await self._read(lambda connection: [_recording(row) for row in connection.execute(query)])
 
 
 class SqliteApiKeys:
@@ -252,6 +122,7 @@ class SqliteApiKeys:
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._work = database.work
+        self._read = database.read
         self._clock = clock
         self._randomness = randomness
 
@@ -271,7 +142,7 @@ class SqliteApiKeys:
             return None
         key_id, secret = parts
         query = sa.select(_api_keys).where(_api_keys.c.key_id == key_id)
-        row = await self._work(lambda connection: connection.execute(query).first())
+        row = await self._read(lambda connection: connection.execute(query).first())
         matches = secret_matches(secret, bytes(32) if row is None else row.sha256)
         return _api_key(row) if row is not None and matches and not row.revoked else None
 
@@ -280,7 +151,7 @@ class SqliteApiKeys:
 
     async def all(self) -> Sequence[ApiKey]:
         query = sa.select(_api_keys).order_by(_api_keys.c.created_at, _api_keys.c.key_id)
-        return await self._work(lambda connection: [_api_key(row) for row in connection.execute(query)])
+        return await self._read(lambda connection: [_api_key(row) for row in connection.execute(query)])
 
 
 # --- rows -----------------------------------------------------------------------------------------------

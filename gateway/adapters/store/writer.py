@@ -19,6 +19,7 @@ import sqlalchemy as sa
 import structlog
 
 from gateway.adapters.store import schema
+from gateway.adapters.store.faults import describe
 from gateway.adapters.store.log_key import ForkLock
 from gateway.adapters.store.tree_state import Tail, TreeState, find_tail, load_state, read_node, save_frontier
 from gateway.evidence import canonical, merkle
@@ -403,22 +404,6 @@ def _attempt(action: Callable[[], None]) -> EvidenceUnavailable | None:
     except Exception as error:  # a fault of ours must not leave waiters hanging
         return EvidenceUnavailable(f"the log's writer failed: {type(error).__name__}")
     return None
-
-
-def describe(error: BaseException) -> str:
-    """Name an error of the store without its statement or parameters: they hold personal values."""
-    if isinstance(error, sa.exc.DBAPIError):
-        name = getattr(error.orig, "sqlite_errorname", type(error.orig).__name__)
-        return f"{name} ({error.orig})" if name in _SAFE_TEXTS else str(name)
-    if isinstance(error, OSError):
-        return f"{type(error).__name__} {error.errno} ({error.strerror})"
-    if isinstance(error, LookupError | EvidenceInvalid):
-        return str(error)
-    return type(error).__name__
-
-
-_SAFE_TEXTS = frozenset({"SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_BUSY", "SQLITE_NOTADB"})
-"""SQLite errors whose text is constant."""
 
 
 def _settle(outcomes: Sequence[_Outcome]) -> None:

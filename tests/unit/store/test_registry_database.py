@@ -75,3 +75,57 @@ async def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 9")
     with pytest.raises(RegistryUnavailable, match="schema 9"):
         RegistryDatabase(tmp_path / "gateway.db")
+
+
+async def test_a_destroyed_key_is_gone_from_the_disk_while_others_read(tmp_path: Path) -> None:
+    database = await fill(tmp_path / "gateway.db")
+    registry = SqliteCallRegistry(database)
+    reading = [registry.recording("r1") for _ in range(200)]
+    await asyncio.gather(*reading[:100], registry.recording_destroyed("r1"), *reading[100:])
+    files = [tmp_path / "gateway.db", tmp_path / "gateway.db-wal"]
+    assert not any(WRAPPED in file.read_bytes() for file in files)
+    await database.aclose()
+
+
+async def test_a_reader_makes_and_changes_nothing(tmp_path: Path) -> None:
+    database = await fill(tmp_path / "gateway.db")
+    reader = RegistryDatabase(tmp_path / "gateway.db", read_only=True)
+    registry = SqliteCallRegistry(reader)
+    assert (await registry.recording("r1")).wrapped == WRAPPED
+    with pytest.raises(RegistryUnavailable, match="READONLY"):
+        await registry.call_started("call2", policy="p")
+    await reader.aclose()
+    await database.aclose()
+
+
+def test_a_reader_does_not_make_the_file(tmp_path: Path) -> None:
+    with pytest.raises(RegistryUnavailable, match="CANTOPEN"):
+        RegistryDatabase(tmp_path / "gateway.db", read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [(b"", "empty"), (b"garbage" * 1000, "NOTADB"), (b"SQLite format 3\0" + b"x" * 4080, "NOTADB")]
+)
+def test_what_is_no_registry_is_named(tmp_path: Path, content: bytes, word: str) -> None:
+    path = tmp_path / "gateway.db"
+    path.write_bytes(content)
+    with pytest.raises(RegistryUnavailable, match=word) as failed:
+        RegistryDatabase(path, read_only=True)
+    assert str(path) in str(failed.value)
+    assert path.read_bytes() == content
+
+
+async def test_a_closed_registry_says_so(tmp_path: Path) -> None:
+    database = await fill(tmp_path / "gateway.db")
+    await database.aclose()
+    with pytest.raises(RegistryUnavailable, match="closed"):
+        await SqliteCallRegistry(database).open_calls()
+    with pytest.raises(RegistryUnavailable, match="closed"):
+        await SqliteCallRegistry(database).call_started("call2", policy="p")
+
+
+def test_a_registry_that_cannot_be_made_says_where(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RegistryUnavailable, match=str(tmp_path)):
+        RegistryDatabase(tmp_path / "file" / "gateway.db")
