@@ -19,23 +19,27 @@ from gateway.ports.registry import CallRecord, RecordingRecord
 _log = structlog.get_logger(__name__)
 
 SEALING_S = 2.0
-"""How long an orphaned media process may take to seal a recording."""
+"""How long orphaned media processes may take to seal their recordings, all together: callers wait for our start."""
 
 
 async def recover(services: Services) -> int:
     """Close every call that was open when the last control process ended. Returns how many.
 
+    Takes the reading of the lost recordings, and `SEALING_S` once, however many there are.
     Raises `EvidenceUnavailable` and `RegistryUnavailable`: a gateway that cannot write must not start.
     """
     calls = await services.registry.open_calls()
-    for record in calls:
-        await _recover(services, record)
+    sealed_by = asyncio.get_running_loop().time() + SEALING_S
+    recovering = [_recover(services, record, sealed_by) for record in calls]
+    for outcome in await asyncio.gather(*recovering, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
     if calls:
         _log.warning("took over calls of the last control process", calls=len(calls))
     return len(calls)
 
 
-async def _recover(services: Services, record: CallRecord) -> None:
+async def _recover(services: Services, record: CallRecord, sealed_by: float) -> None:
     call_id = record.call_id
     try:
         entries = await services.evidence.entries(call_id)
@@ -49,16 +53,16 @@ async def _recover(services: Services, record: CallRecord) -> None:
         await services.evidence.append(call_id, "call.recovered", {"cause": "control process lost"})
         for recording in await services.registry.recordings(call_id):
             if recording.state == "open":
-                await _close(services, recording)
+                await _close(services, recording, sealed_by)
         total = len(await services.evidence.entries(call_id)) + 1
         await services.evidence.append(call_id, "call.ended", {"cause": "control process lost", "entries": total})
     await services.registry.call_ended(call_id, verdict=verdict)
 
 
-async def _close(services: Services, record: RecordingRecord) -> None:
+async def _close(services: Services, record: RecordingRecord, sealed_by: float) -> None:
     """Write down what became of a recording nobody closed."""
     path = Path(record.path)
-    note = await _sealing_note(path)
+    note = await _sealing_note(path, sealed_by)
     sha256, size = await asyncio.to_thread(file_facts, path)
     sealed = bool(note) and note.get("sha256") == sha256
     frames = int(note.get("frames", 0)) if sealed else 0
@@ -84,16 +88,17 @@ def _note_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.closed.json")
 
 
-async def _sealing_note(path: Path) -> Mapping[str, Any]:
-    """Return the note beside a recording, waiting a little for one that is being written; empty when there is none."""
-    for _ in range(int(SEALING_S / 0.1)):
+async def _sealing_note(path: Path, sealed_by: float) -> Mapping[str, Any]:
+    """Return the note beside a recording, empty when there is none. One that is being written is waited for until
+    *sealed_by* (the event loop's clock, seconds)."""
+    while True:
         try:
             note = json.loads(await asyncio.to_thread(_note_path(path).read_text))
             return note if isinstance(note, dict) else {}
         except FileNotFoundError:
-            if not await asyncio.to_thread(path.exists):
+            gone = not await asyncio.to_thread(path.exists)
+            if gone or asyncio.get_running_loop().time() >= sealed_by:
                 return {}
             await asyncio.sleep(0.1)
         except ValueError:
             return {}
-    return {}

@@ -1,7 +1,9 @@
 """What the last control process left open is closed in the log, truthfully."""
 
+import asyncio
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -68,6 +70,44 @@ async def test_a_recording_without_a_file_loses_its_key(desk: Desk) -> None:
     record = await desk.registry.recording(RECORDING)
     assert (record.state, record.wrapped) == ("destroyed", b"")
     assert desk.facts("recording.closed")[0]["sha256"] == ""
+
+
+async def test_many_lost_recordings_are_waited_for_together(desk: Desk) -> None:
+    late = desk.folder / "OLD7-1.wav.age.closed.json"
+    for number in range(20):
+        call, recording = f"OLD{number}", f"OLD{number}-1"
+        await desk.registry.call_started(call, policy="p")
+        await desk.log.append(call, "call.arrived", {})
+        path = desk.folder / f"{recording}.wav.age"
+        path.write_bytes(b"sealed")
+        await desk.registry.recording_opened(
+            recording, call_id=call, path=str(path), recipient="age1x", wrapped=b"a key"
+        )
+
+    async def seal_late() -> None:
+        await asyncio.sleep(recovery.SEALING_S / 2)
+        note = {"sha256": hashlib.sha256(b"sealed").hexdigest(), "frames": 50, "spans": SPANS}
+        late.with_suffix(".new").write_text(json.dumps(note))
+        late.with_suffix(".new").rename(late)
+
+    begun = time.monotonic()
+    recovered, _ = await asyncio.gather(recover(desk.services), seal_late())
+    assert time.monotonic() - begun < 4 * recovery.SEALING_S, "one wait, not twenty"
+    assert recovered == 20
+    closed = {entry.facts["recording"]: entry.facts for entry in desk.log.appended if entry.kind == "recording.closed"}
+    assert len(closed) == 20
+    assert {name for name, facts in closed.items() if facts["frames"] == 50} == {"OLD7-1"}
+
+
+async def test_one_call_that_cannot_be_recovered_does_not_hide_behind_the_others(desk: Desk) -> None:
+    for number in range(5):
+        await desk.registry.call_started(f"OLD{number}", policy="p")
+        await desk.log.append(f"OLD{number}", "call.arrived", {})
+    desk.registry.fail_next()
+    with pytest.raises(RegistryUnavailable):
+        await recover(desk.services)
+    assert [call.state for call in await desk.registry.calls()].count("open") == 1
+    assert await recover(desk.services) == 1
 
 
 async def test_a_second_recovery_finds_nothing(desk: Desk) -> None:
