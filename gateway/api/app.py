@@ -226,6 +226,20 @@ def _agents(app: FastAPI, switchboard: Switchboard) -> None:
         hold = _reason(key, None)
         return _answer(session, await switchboard.resume(session.call_id, actor=_actor(key), reason=hold))
 
+    def own_agent(key: ApiKey) -> str:
+        if not key.agent:
+            raise Problem(409, "no_agent", "This key stands for no agent: name a call or an agent")
+        return key.agent
+
+    @app.post("/v1/me/pause")
+    async def pause_mine(key: Caller) -> OutcomeBody:
+        """The present call of the agent the key stands for: a desktop hotkey needs to know nothing else."""
+        return await pause(key, own_agent(key))
+
+    @app.post("/v1/me/resume")
+    async def resume_mine(key: Caller) -> OutcomeBody:
+        return await resume(key, own_agent(key))
+
 
 def _events(app: FastAPI, switchboard: Switchboard) -> None:
     @app.get("/v1/events", response_class=StreamingResponse)

@@ -32,7 +32,7 @@ def listing(url: str, key: Path | None, *, as_json: bool) -> int:
 def show(url: str, key: Path | None, call_id: str, *, as_json: bool) -> int:
     """Print one live call."""
     try:
-        call = request(url, key, "GET", f"/v1/calls/{segment(call_id)}")
+        call = request(url, key, "GET", one_call(call_id))
     except Refused as refused:
         return _refused(refused, as_json)
     if as_json:
@@ -49,11 +49,20 @@ def show(url: str, key: Path | None, call_id: str, *, as_json: bool) -> int:
     return OK
 
 
-def act(url: str, key: Path | None, verb: str, call_id: str | None, mine: str | None, *, as_json: bool) -> int:
-    """Pause, resume, withdraw or ask again; 0 only when the effect was observed."""
-    path = f"/v1/calls/{segment(call_id)}/{verb}" if call_id else f"/v1/agents/{segment(mine or '')}/{verb}"
+def one_call(call_id: str) -> str:
+    """Return the path of the call of this id."""
+    return f"/v1/calls/{segment(call_id)}"
+
+
+def agents_call(agent: str | None) -> str:
+    """Return the path of an agent's present call; None: of the agent whose API key is used."""
+    return "/v1/me" if agent is None else f"/v1/agents/{segment(agent)}"
+
+
+def act(url: str, key: Path | None, verb: str, target: str, *, as_json: bool) -> int:
+    """Pause, resume, withdraw or ask again at the path *target*; 0 only when the effect was observed."""
     try:
-        outcome = request(url, key, "POST", path)
+        outcome = request(url, key, "POST", f"{target}/{verb}")
     except Refused as refused:
         return _refused(refused, as_json)
     if as_json:

@@ -129,44 +129,58 @@ def calls_show(call_id: CallId, url: Url = DEFAULT_URL, key: Key = None, as_json
     raise typer.Exit(work.show(url, key, call_id, as_json=as_json))
 
 
-def _act(verb: str, call_id: str | None, mine: str | None, url: str, key: Path | None, as_json: bool) -> None:
+def _act(
+    verb: str, url: str, key: Path | None, as_json: bool, call_id: str | None, mine: bool, agent: str | None
+) -> None:
     from gateway.cli import calls as work
 
-    if (call_id is None) == (mine is None):
-        raise typer.BadParameter("name one call: CALL_ID, or --mine AGENT for the agent's present call")
-    raise typer.Exit(work.act(url, key, verb, call_id, mine, as_json=as_json))
+    if (call_id is not None) + mine + (agent is not None) != 1:
+        raise typer.BadParameter("name one call: CALL_ID, --mine or --agent AGENT")
+    target = work.one_call(call_id) if call_id is not None else work.agents_call(agent)
+    raise typer.Exit(work.act(url, key, verb, target, as_json=as_json))
 
 
 OptionalCall = Annotated[str | None, typer.Argument(metavar="CALL_ID", help="Our call id (a ULID).")]
-Mine = Annotated[str | None, typer.Option("--mine", metavar="AGENT", help="The present call of this agent.")]
+Mine = Annotated[bool, typer.Option("--mine", help="The present call of the agent whose API key is used.")]
+Agent = Annotated[str | None, typer.Option("--agent", metavar="AGENT", help="The present call of this agent.")]
 
 
 @calls.command("pause")
 def calls_pause(
-    call_id: OptionalCall = None, mine: Mine = None, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
+    call_id: OptionalCall = None,
+    mine: Mine = False,
+    agent: Agent = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: Json = False,
 ) -> None:
-    """Pause the recording; exits 0 only when the pause was observed."""
-    _act("pause", call_id, mine, url, key, as_json)
+    """Pause the recording; exits 0 only when the pause was observed. For a hotkey: calls pause --mine."""
+    _act("pause", url, key, as_json, call_id, mine, agent)
 
 
 @calls.command("resume")
 def calls_resume(
-    call_id: OptionalCall = None, mine: Mine = None, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
+    call_id: OptionalCall = None,
+    mine: Mine = False,
+    agent: Agent = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: Json = False,
 ) -> None:
     """Let the recording go on, if it may; exits 0 only when that was observed."""
-    _act("resume", call_id, mine, url, key, as_json)
+    _act("resume", url, key, as_json, call_id, mine, agent)
 
 
 @calls.command("withdraw")
 def calls_withdraw(call_id: CallId, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
     """Take the caller's consent back on the caller's request."""
-    _act("withdraw", call_id, None, url, key, as_json)
+    _act("withdraw", url, key, as_json, call_id, False, None)
 
 
 @calls.command("reconsent")
 def calls_reconsent(call_id: CallId, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
     """Ask the caller again in the middle of the call."""
-    _act("reconsent", call_id, None, url, key, as_json)
+    _act("reconsent", url, key, as_json, call_id, False, None)
 
 
 @evidence.command("list")

@@ -213,6 +213,13 @@ async def test_the_agent_controls_the_call_of_the_agents_name(tmp_path: Path) ->
         for verb in ("pause", "resume"):
             refused = await agent.post(f"{at}/{verb}", params={"reason": "supervisor"})
             is_problem(refused, 403, "supervisors_hold")
+        for verb, recorder in (("pause", "paused"), ("resume", "on")):
+            body = (await agent.post(f"/v1/me/{verb}")).json()
+            assert (body["call_id"], body["observed"], body["recorder"]) == (session.call_id, True, recorder)
+            is_problem(await other.post(f"/v1/me/{verb}"), 404, "no_present_call")
+            for client in (s.admin, s.clients["supervisor"], viewer):
+                is_problem(await client.post(f"/v1/me/{verb}"), 409, "no_agent")
+            is_problem(await s.clients["nobody"].post(f"/v1/me/{verb}"), 401, "unauthenticated")
         assert len((await agent.get("/v1/calls")).json()) == 1
         assert (await agent.post(f"{at}/pause")).json()["observed"] is True
         assert (await agent.post(f"{at}/resume")).json()["observed"] is True

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gateway.adapters.softphone import Call, Softphone
+from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys
 from tests.support import gateway as support
 from tests.support import numbered
 from tests.support.serving import Served, free_port
@@ -98,6 +99,15 @@ class Scene:
         return call, live["call_id"]
 
 
+async def agents_key(registry: Path, agent: str) -> str:
+    """Make an agent's API key beside the gateway that has the registry open."""
+    database = RegistryDatabase(registry)
+    try:
+        return (await SqliteApiKeys(database).create("hotkey", "agent", agent))[1]
+    finally:
+        await database.aclose()
+
+
 @asynccontextmanager
 async def scene(folder: Path) -> AsyncIterator[Scene]:
     async with await Softphone.open(user="agent") as agent, await Softphone.open() as caller:
@@ -158,14 +168,22 @@ async def test_the_command_line_controls_a_live_call_and_its_end_is_complete(tmp
         assert paused.code == 0 and paused.json["observed"] is True and paused.json["recorder"] == "paused"
         assert (await s.calls("pause", call_id)).out == "already_paused; recorder paused (observed)\n"
         assert "supervisor" in (await s.calls("list")).out
-        resumed = await s.calls("resume", "--mine", "sales")
+        resumed = await s.calls("resume", "--agent", "sales")
         assert (resumed.code, resumed.out) == (0, "resumed; recorder on (observed)\n")
+
+        mine = tmp_path / "sales.key"
+        mine.write_text(await agents_key(tmp_path / "var" / "registry.db", "sales"))
+        hotkey = ("--mine", "--url", s.url, "--key-file", mine)
+        for verb, answer in (("pause", "paused; recorder paused"), ("resume", "resumed; recorder on")):
+            pressed = await command("calls", verb, *hotkey, cwd=tmp_path)
+            assert (pressed.code, pressed.out) == (0, f"{answer} (observed)\n")
 
         for arguments, code in (
             (("show", NOBODY), "no_such_call"),
             (("pause", "no id?#%2e"), "invalid_request"),
-            (("pause", "--mine", "no body?#"), "invalid_request"),
-            (("pause", "--mine", "nobody"), "no_present_call"),
+            (("pause", "--agent", "no body?#"), "invalid_request"),
+            (("pause", "--agent", "nobody"), "no_present_call"),
+            (("pause", "--mine"), "no_agent"),
             (("reconsent", call_id), "nothing_to_ask"),
         ):
             refused = await s.calls(*arguments, "--json")

@@ -101,7 +101,10 @@ def test_the_list_of_verbs_is_complete() -> None:
     [
         ["frobnicate"],
         ["calls", "pause"],
-        ["calls", "pause", "X", "--mine", "Y"],
+        ["calls", "pause", "X", "--mine"],
+        ["calls", "pause", "--mine", "--agent", "Y"],
+        ["calls", "resume", "X", "--agent", "Y"],
+        ["calls", "pause", "--agent"],
         ["calls", "show"],
         ["demo", "--answer", "shrug"],
         ["demo", "--talk", "-1"],
