@@ -8,15 +8,17 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.adapters.config.policies import load_book, prompt_problems
 from gateway.adapters.config.settings import Settings
 from gateway.adapters.prompts.library import load_prompts
+from gateway.adapters.store.evidence_log import EvidenceReader
+from gateway.adapters.store.registry import RegistryDatabase
 from gateway.bootstrap import MINIMUM_FREE_BYTES, Folders
-from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit
+from gateway.cli.output import NO, OK, OUT_OF_REACH_ERRORS, complain, say, say_json, settings_or_exit, why
 from gateway.policy.book import warnings
 from gateway.policy.errors import PolicyError
 
@@ -52,6 +54,7 @@ def _all(settings: Settings) -> Iterator[Check]:
     yield from _library(settings)
     yield from _prompts_and_policies(settings)
     yield from _storage(settings)
+    yield from _databases(settings)
     yield from _ports(settings)
     yield _clock()
 
@@ -140,6 +143,24 @@ def _storage(settings: Settings) -> Iterator[Check]:
     for secret in sorted(keys.glob("*.key")) if keys.exists() else []:
         if stat.S_IMODE(secret.stat().st_mode) & 0o077:
             yield Check("keys", "error", f"{secret} can be read by others: chmod 600 {secret}")
+
+
+def _databases(settings: Settings) -> Iterator[Check]:
+    """What is there already must be readable; a folder without databases is one before its first start."""
+    folders = Folders(settings.storage.folder.resolve())
+    readers: list[tuple[str, Path, Callable[[], None]]] = [
+        ("evidence", folders.evidence, lambda: EvidenceReader(folders.evidence).check()),
+        ("registry", folders.registry, lambda: RegistryDatabase(folders.registry, read_only=True).close()),
+    ]
+    for name, path, read in readers:
+        try:
+            if not path.exists():
+                continue
+            read()
+        except OUT_OF_REACH_ERRORS as error:
+            yield Check(name, "error", why(error))
+        else:
+            yield Check(name, "ok", f"{path} can be read")
 
 
 def _ports(settings: Settings) -> Iterator[Check]:

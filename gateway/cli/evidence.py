@@ -5,7 +5,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit, table
+from gateway.cli.output import (
+    NO,
+    OK,
+    OUT_OF_REACH,
+    complain,
+    say,
+    say_json,
+    settings_or_exit,
+    table,
+    why,
+    within_reach,
+)
 from gateway.evidence.bundle import verify_bundle
 from gateway.evidence.canonical import Entry, to_object
 from gateway.evidence.errors import EvidenceInvalid
@@ -17,7 +28,7 @@ def verify(bundle: Path, key: Path, *, as_json: bool) -> int:
         data = bundle.read_bytes()
         verifier = key.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        complain(f"cannot read: {error}")
+        complain(f"cannot read: {why(error)}")
         return OUT_OF_REACH
     try:
         report = verify_bundle(data, verifier)
@@ -45,6 +56,7 @@ def _folders(config: Path | None) -> tuple[Path, Path, str]:
     return folders.evidence, folders.keys, settings.evidence.origin
 
 
+@within_reach()
 def read_entries(config: Path | None, call_id: str) -> Sequence[Entry]:
     """Return a call's entries, beside a running gateway; leaves with 3 when there are none."""
     from gateway.adapters.store.evidence_log import EvidenceReader
@@ -57,6 +69,7 @@ def read_entries(config: Path | None, call_id: str) -> Sequence[Entry]:
         raise SystemExit(OUT_OF_REACH) from None
 
 
+@within_reach()
 def listing(config: Path | None, *, as_json: bool) -> int:
     """Print the calls of the log."""
     from gateway.adapters.store.evidence_log import EvidenceReader
@@ -90,11 +103,13 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+@within_reach()
 def export(config: Path | None, call_id: str, out: Path, *, as_json: bool) -> int:
     """Write a call's bundle: from the log itself, or through the gateway that has it open."""
     from gateway.adapters.store.evidence_log import SqliteEvidenceLog
-    from gateway.ports.evidence import EvidenceUnavailable, ForkDetected
+    from gateway.ports.evidence import ForkDetected
 
+    read_entries(config, call_id)
     path, keys, origin = _folders(config)
 
     async def direct() -> bytes:
@@ -106,17 +121,11 @@ def export(config: Path | None, call_id: str, out: Path, *, as_json: bool) -> in
 
     try:
         data = asyncio.run(direct())
-    except KeyError:
-        complain("the log has no entry of that call")
-        return OUT_OF_REACH
     except ForkDetected as error:
         if "second instance" not in str(error):
             complain(f"the log refuses to sign: {error}")
             return NO
         return _export_over_http(config, call_id, out, as_json)
-    except EvidenceUnavailable as error:
-        complain(f"the log cannot be read: {error}")
-        return OUT_OF_REACH
     return _write(data, out, call_id, as_json)
 
 
@@ -150,15 +159,18 @@ def _write(data: bytes, out: Path, call_id: str, as_json: bool) -> int:
     return OK
 
 
+@within_reach()
 def fsck(config: Path | None, *, as_json: bool) -> int:
     """Check the whole log; 0 when nothing is wrong."""
+    from gateway.adapters.store.evidence_log import EvidenceReader
     from gateway.adapters.store.fsck import fsck as check
 
     path, keys, _ = _folders(config)
+    EvidenceReader(path).check()
     try:
         problems = check(path, keys)
     except (EvidenceInvalid, OSError) as error:
-        complain(f"the log cannot be checked: {error}")
+        complain(f"the log cannot be checked: {why(error)}")
         return OUT_OF_REACH
     if as_json:
         say_json({"ok": not problems, "problems": [{"where": p.where, "what": p.what} for p in problems]})

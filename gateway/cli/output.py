@@ -1,12 +1,16 @@
 """How the command line speaks: plain lines for people, one JSON document for programs, errors on standard error."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gateway.adapters.config.settings import Settings, SettingsError, load_settings
+from gateway.ports.evidence import EvidenceUnavailable
+from gateway.ports.keys import KeyStoreUnusable
+from gateway.ports.registry import RegistryUnavailable
 
 OK, NO, OUT_OF_REACH = 0, 1, 3
 
@@ -34,6 +38,27 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     for line in lines:
         say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+OUT_OF_REACH_ERRORS = (EvidenceUnavailable, RegistryUnavailable, KeyStoreUnusable, OSError)
+
+
+def why(error: BaseException) -> str:
+    """Say in one line what is out of reach, where, and why."""
+    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    return " ".join(text.split())
+
+
+@contextlib.contextmanager
+def within_reach() -> Iterator[None]:
+    """Databases, keys and files that cannot be used end the command with 3 and one line. Works as a decorator."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever read our output has seen enough
+        raise
+    except OUT_OF_REACH_ERRORS as error:
+        complain(why(error))
+        raise SystemExit(OUT_OF_REACH) from None
 
 
 def settings_or_exit(config: Path | None) -> Settings:

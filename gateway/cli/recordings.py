@@ -10,13 +10,13 @@ from gateway.adapters.store.registry import RegistryDatabase, SqliteCallRegistry
 from gateway.app.switchboard import file_facts
 from gateway.bootstrap import Folders
 from gateway.cli.evidence import read_entries
-from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit
+from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit, why, within_reach
 from gateway.ports.media import Span
-from gateway.ports.registry import RecordingRecord, RegistryUnavailable
+from gateway.ports.registry import RecordingRecord
 
 
 async def _find(folders: Folders, recording: str) -> RecordingRecord:
-    database = RegistryDatabase(folders.registry)
+    database = RegistryDatabase(folders.registry, read_only=True)
     try:
         return await SqliteCallRegistry(database).recording(recording)
     finally:
@@ -34,19 +34,18 @@ def _open(recording: str, config: Path | None) -> tuple[RecordingRecord, str] | 
     except KeyError:
         complain("no recording has that id")
         return OUT_OF_REACH
-    except RegistryUnavailable as error:
-        complain(f"the registry cannot be read: {error}")
-        return OUT_OF_REACH
     if record.state == "destroyed":
         complain("the recording was destroyed: its key is gone, and nobody can open it any more")
         return NO
+    store = FileKeyStore(folders.keys, create=False)
     try:
-        return record, FileKeyStore(folders.keys).unwrap(recording, record.wrapped)
-    except (ValueError, OSError) as error:
+        return record, store.unwrap(recording, record.wrapped)
+    except ValueError as error:
         complain(f"the recording's key cannot be unwrapped: {error}")
         return NO
 
 
+@within_reach()
 def export(recording: str, out: Path, config: Path | None, *, as_json: bool) -> int:
     """Write the recording as a plain WAV file."""
     opened = _open(recording, config)
@@ -61,7 +60,7 @@ def export(recording: str, out: Path, config: Path | None, *, as_json: bool) -> 
         return OUT_OF_REACH
     except (OSError, RecordingUnreadable) as error:
         out.unlink(missing_ok=True)
-        complain(f"the recording cannot be exported: {error}")
+        complain(f"the recording cannot be exported: {why(error)}")
         return NO
     if as_json:
         say_json(
@@ -78,6 +77,7 @@ def export(recording: str, out: Path, config: Path | None, *, as_json: bool) -> 
     return OK
 
 
+@within_reach()
 def verify(recording: str, config: Path | None, *, as_json: bool) -> int:
     """Compare the file with the log's `recording.closed` entry."""
     opened = _open(recording, config)

@@ -17,6 +17,7 @@ from gateway.bootstrap import Folders, Gateway, configure_logging, start_gateway
 from gateway.cli.output import OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit
 from gateway.policy.errors import PolicyError
 from gateway.ports.evidence import EvidenceUnavailable
+from gateway.ports.keys import KeyStoreUnusable
 from gateway.ports.registry import RegistryUnavailable
 
 FIRST_KEY = "cli.key"
@@ -36,10 +37,11 @@ def run(config: Path | None, role: str, *, as_json: bool) -> int:
             complain(str(finding))
         complain(f"the gateway cannot start: {error}")
         return 2
-    except (EvidenceUnavailable, RegistryUnavailable, RuntimeError) as error:
+    except (EvidenceUnavailable, RegistryUnavailable, KeyStoreUnusable, RuntimeError) as error:
         complain(f"the gateway cannot start: {error}")
     except OSError as error:
-        complain(f"the gateway cannot start: {error.strerror or error} ({error.filename or settings.sip.bind})")
+        what = f"{error.strerror} ({error.filename or settings.sip.bind})" if error.strerror else str(error)
+        complain(f"the gateway cannot start: {what}")
     return OUT_OF_REACH
 
 

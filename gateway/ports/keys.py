@@ -8,6 +8,10 @@ class KeyDestroyed(KeyError):
     """The recording's key is gone, and so is the recording."""
 
 
+class KeyStoreUnusable(ValueError):
+    """The store's own key is damaged. The text says where it is and what helps."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordingKey:
     """A fresh key. The media process gets the recipient only: it can write but never read."""

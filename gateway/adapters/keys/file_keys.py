@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pyrage import x25519
 
-from gateway.ports.keys import KeyDestroyed, RecordingKey
+from gateway.ports.keys import KeyDestroyed, KeyStoreUnusable, RecordingKey
 
 KEY_FILE = "recordings.key"
 _MAGIC = b"CGW1"
@@ -28,14 +28,18 @@ _HEADER_BYTES = len(_MAGIC) + _ID_BYTES
 class FileKeyStore:
     """`KeyStore` whose wrapping key is the file `recordings.key` (32 bytes, mode 0600) in *keys_dir*.
 
-    The file is made on first use. Raises `PermissionError` when others can read it, `ValueError` when it does not
-    hold a key. Whoever loses this file loses every recording; back it up apart from them.
+    The file is made on first use if *create*. Raises `FileNotFoundError`, `PermissionError` when others can read it,
+    `KeyStoreUnusable` when it does not hold a key. Whoever loses this file loses every recording; back it up apart from
+    them.
     """
 
-    def __init__(self, keys_dir: Path, *, randomness: Callable[[int], bytes] = secrets.token_bytes) -> None:
-        keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def __init__(
+        self, keys_dir: Path, *, create: bool = True, randomness: Callable[[int], bytes] = secrets.token_bytes
+    ) -> None:
         path = keys_dir / KEY_FILE
-        key = _read(path) if path.exists() else _create(path, randomness(_KEY_BYTES))
+        if create:
+            keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = _create(path, randomness(_KEY_BYTES)) if create and not path.exists() else _read(path)
         self._cipher = AESGCM(key)
         self._randomness = randomness
         self._id = hashlib.sha256(b"consent-gateway key store\n" + key).digest()[:_ID_BYTES]
@@ -74,7 +78,7 @@ def _read(path: Path) -> bytes:
             raise PermissionError(f"{path} can be read by others: it must have mode 0600")
         key = file.read(_KEY_BYTES + 1)
     if len(key) != _KEY_BYTES:
-        raise ValueError(f"{path} does not hold a key of {_KEY_BYTES} bytes")
+        raise KeyStoreUnusable(f"{path} does not hold a key of {_KEY_BYTES} bytes: restore it from a backup")
     return key
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from gateway.adapters.store import schema
-from gateway.adapters.store.faults import describe
+from gateway.adapters.store.faults import STRANGE, STRANGE_VALUES, describe
 from gateway.adapters.store.files import AlreadyRunning, FileLock, private_folder
 from gateway.adapters.store.fsck import FsckProblem, check_log
 from gateway.adapters.store.log_key import HEAD_FILE, ForkLock, load_signer
@@ -21,6 +21,7 @@ from gateway.evidence import canonical, merkle
 from gateway.evidence.bundle import Logged, Opening, build_bundle
 from gateway.evidence.canonical import Entry, Json
 from gateway.evidence.checkpoint import Signer, parse_checkpoint
+from gateway.evidence.errors import EvidenceInvalid
 from gateway.ports.evidence import EvidenceUnavailable, ForkDetected, LoggedCall, Receipt, copy_facts
 
 _T = TypeVar("_T")
@@ -34,6 +35,7 @@ class EvidenceReader:
     """Reads the log in *path* beside the process that writes it. Blocking; any thread may call it."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._engine = schema.open_reader(path)
 
     def entries(self, call_id: str) -> Sequence[Entry]:
@@ -44,6 +46,10 @@ class EvidenceReader:
         """Return every call of the log, oldest first. Raises `EvidenceUnavailable`."""
         return self.read(_calls)
 
+    def check(self) -> None:
+        """Raise `EvidenceUnavailable` when the file cannot be read as a log at all."""
+        self.read(_about)
+
     def read(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """Run *work* in one read transaction: what it sees belongs together, and writers do not wait for it."""
         try:
@@ -52,15 +58,24 @@ class EvidenceReader:
                 return work(connection, *arguments)
         except (sa.exc.SQLAlchemyError, OSError) as error:
             reason = describe(error)
-        raise EvidenceUnavailable(f"the evidence database cannot be read: {reason}")
+        except EvidenceInvalid as error:
+            reason = f"it holds damaged evidence ({error}): `evidence fsck` says where"
+        except STRANGE_VALUES:
+            reason = STRANGE
+        except LookupError as error:
+            if isinstance(error, KeyError):
+                raise
+            reason = str(error)
+        raise EvidenceUnavailable(f"the evidence database {self._path} cannot be read: {reason}")
 
 
 class SqliteEvidenceLog:
     """`EvidenceLog` in one SQLite file, with the log's key and fork lock in a folder of their own.
 
     The constructor opens everything (it blocks, briefly) and raises `ForkDetected` when the database is not
-    the one this key signed last, `EvidenceUnavailable` when it cannot be opened or another process has it,
-    `PermissionError` when the key could be read by others. The reader methods may be used from any task.
+    the one this key signed last, `EvidenceUnavailable` when it cannot be opened, another process has it or the key
+    is damaged, `OSError` when the key is missing or could be read by others. The reader methods may be used from any
+    task.
     """
 
     def __init__(
@@ -89,8 +104,10 @@ class SqliteEvidenceLog:
         try:
             self._signer = load_signer(keys_dir, origin, create=fresh or not path.stat().st_size)
             self._fork_lock = _take_fork_lock(keys_dir, self._signer)
-        except BaseException:
+        except BaseException as error:
             self._lock.release()
+            if isinstance(error, ValueError):
+                raise EvidenceUnavailable(str(error)) from None
             raise
         self._writer = LogWriter(schema.open_engine(path), self._signer, self._fork_lock, mono_ns)
         self._reader = EvidenceReader(path)
@@ -193,6 +210,11 @@ def _take_fork_lock(keys_dir: Path, signer: Signer) -> ForkLock:
         return ForkLock(keys_dir, signer)
     except AlreadyRunning as error:
         raise ForkDetected(f"a second instance signs with this key: {error}") from None
+
+
+def _about(connection: sa.Connection) -> None:
+    for table in schema.metadata.sorted_tables:
+        connection.execute(sa.select(table).limit(1)).first()
 
 
 def _entries(connection: sa.Connection, call_id: str) -> list[Entry]:

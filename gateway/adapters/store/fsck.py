@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from gateway.adapters.store import schema
+from gateway.adapters.store.faults import STRANGE, STRANGE_VALUES
 from gateway.evidence import canonical, merkle
 from gateway.evidence.canonical import Entry
 from gateway.evidence.checkpoint import Verifier, verify_checkpoint
-from gateway.evidence.errors import CheckpointInvalid, EntryInvalid
+from gateway.evidence.errors import CheckpointInvalid, EntryInvalid, KeyInvalid
 
 ERASURE = "personal.erased"
 _CHUNK = 2_000
@@ -33,20 +35,34 @@ def fsck(path: Path, keys_dir: Path) -> list[FsckProblem]:
 
     Raises `KeyInvalid` and `OSError` when there is no public key to check with.
     """
-    verifier = Verifier.parse((keys_dir / "log.pub").read_text())
+    verifier = _public_key(keys_dir / "log.pub")
     engine = schema.open_reader(path)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN")
         return check_log(connection, verifier, keys_dir / "log.head")
 
 
+def _public_key(path: Path) -> Verifier:
+    try:
+        return Verifier.parse(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, KeyInvalid) as error:
+        reason = "not text" if isinstance(error, UnicodeDecodeError) else str(error)
+    raise KeyInvalid(f"{path} is no public key of a log ({reason}): the gateway writes it anew from log.key")
+
+
 def check_log(connection: sa.Connection, verifier: Verifier, head: Path) -> list[FsckProblem]:
     """Check everything the database holds. *head* is the fork lock's file."""
+    check = _Check(connection, verifier, head)
+    problems: list[FsckProblem] = []
     try:
-        check = _Check(connection, verifier, head)
-        return [*check.database(), *check.about(), *check.log(), *check.head()]
+        for problem in chain(check.database(), check.about(), check.log(), check.head()):
+            problems.append(problem)
     except sa.exc.SQLAlchemyError as error:
-        return [FsckProblem("the database", f"cannot be read ({type(error).__name__}): damaged, or not a log")]
+        what = f"cannot be read ({type(error).__name__}): damaged, or not a log"
+        problems.append(FsckProblem("the database", what))
+    except STRANGE_VALUES:
+        problems.append(FsckProblem("the database", f"cannot be read to its end: {STRANGE}"))
+    return problems
 
 
 class _Check:
@@ -114,14 +130,15 @@ class _Check:
 
     def _entry(self, row: sa.Row[tuple[int, str, int, bytes, bytes]]) -> Iterator[FsckProblem]:
         where = f"entry {row.idx} of the log"
-        leaf = merkle.leaf_hash(row.data)
+        data = row.data if isinstance(row.data, bytes) else str(row.data).encode()
+        leaf = merkle.leaf_hash(data)
         completed = self._frontier.append(leaf)
         self._leaves.append(leaf)
         if leaf != row.leaf_hash:
             yield FsckProblem(where, "its bytes do not hash to the stored leaf: they were changed, or the hash was")
         yield from self._nodes(where, completed)
         try:
-            entry = canonical.decode(row.data)
+            entry = canonical.decode(data)
         except EntryInvalid as error:
             yield FsckProblem(where, f"is no entry: {error}")
             self._tails[row.call_id] = (row.seq, leaf.hex())

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -33,9 +34,12 @@ def load_signer(keys_dir: Path, origin: str, *, create: bool) -> Signer:
         )
         replace_file(path, pem)
         _log.info("log key created")
-    loaded = serialization.load_pem_private_key(read_private(path), password=None)
+    try:
+        loaded = serialization.load_pem_private_key(read_private(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # the texts are about OpenSSL; TypeError: a password is on it
+        loaded = None
     if not isinstance(loaded, Ed25519PrivateKey):
-        raise ValueError(f"{path} is not an Ed25519 key")
+        raise ValueError(f"{path} holds no Ed25519 key in plain PEM: restore it from a backup")
     signer = Signer(origin, loaded)
     line = f"{signer.verifier}\n".encode()
     public = keys_dir / PUBLIC_FILE

@@ -173,7 +173,16 @@ def _update(connection: sa.Connection, column: sa.Column[str], value: str, **val
     connection.execute(sa.update(column.table).where(column == value).values(**values))
 
 
+def _check_types(row: Any, table: sa.Table) -> None:
+    """Raise `TypeError` unless every value is of its column's type: SQLite itself does not see to it."""
+    for column in table.columns:
+        value = getattr(row, column.name)
+        if not isinstance(value, column.type.python_type) and not (value is None and column.nullable):
+            raise TypeError(f"{column.name} is not of its type")
+
+
 def _call(row: Any) -> CallRecord:
+    _check_types(row, _calls)
     return CallRecord(
         call_id=row.call_id,
         started_at=_from_us(row.started_at),
@@ -185,6 +194,7 @@ def _call(row: Any) -> CallRecord:
 
 
 def _recording(row: Any) -> RecordingRecord:
+    _check_types(row, _recordings)
     return RecordingRecord(
         recording=row.recording,
         call_id=row.call_id,
@@ -201,6 +211,7 @@ def _recording(row: Any) -> RecordingRecord:
 
 
 def _api_key(row: Any) -> ApiKey:
+    _check_types(row, _api_keys)
     return ApiKey(row.key_id, row.name, row.role, row.agent, _from_us(row.created_at), revoked=row.revoked)
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from gateway.adapters.store.faults import describe
+from gateway.adapters.store.faults import STRANGE, STRANGE_VALUES, describe
 from gateway.adapters.store.files import private_folder
 from gateway.adapters.store.schema import open_engine, open_reader
 from gateway.ports.registry import RegistryUnavailable
@@ -86,11 +86,13 @@ class RegistryDatabase:
         self._readings = _Line(path, open_reader(path), "BEGIN", "registry-reader")
         try:
             if read_only:
-                self._readings.wait_for(lambda connection: _check_version(connection, path))
+                self._readings.wait_for(lambda connection: _check_tables(connection, path))
             else:
                 self._changes.wait_for(lambda connection: _make_tables(connection, path))
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, STRANGE_VALUES):
+                raise RegistryUnavailable(f"the registry database {path} is damaged: {STRANGE}") from None
             raise
 
     async def work(self, action: Callable[[sa.Connection], _T]) -> _T:
@@ -98,8 +100,12 @@ class RegistryDatabase:
         return await self._changes.run(action)
 
     async def read(self, action: Callable[[sa.Connection], _T]) -> _T:
-        """Run *action*, which changes nothing. Raises like `work`."""
-        return await self._readings.run(action)
+        """Run *action*, which changes nothing. Raises `RegistryUnavailable`, for damaged rows too, and `KeyError`."""
+        try:
+            return await self._readings.run(action)
+        except STRANGE_VALUES:
+            reason = STRANGE
+        raise RegistryUnavailable(f"the registry database {self._readings.path} is damaged: {reason}")
 
     async def shred(self, action: Callable[[sa.Connection], _T]) -> _T:
         """Like `work`, and also overwrite the pages as they were, which the write-ahead log still holds."""
@@ -118,7 +124,7 @@ class _Line:
     """One connection and the only thread that uses it."""
 
     def __init__(self, path: Path, engine: sa.Engine, begin: str, name: str) -> None:
-        self._path = path
+        self.path = path
         self._engine = engine
         self._begin = begin
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -129,7 +135,7 @@ class _Line:
         try:
             running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, action, give_up, afterwards)
         except RuntimeError:
-            raise RegistryUnavailable(f"the registry database {self._path} is closed") from None
+            raise RegistryUnavailable(f"the registry database {self.path} is closed") from None
         return await running
 
     def wait_for(self, action: Callable[[sa.Connection], _T]) -> _T:
@@ -165,7 +171,7 @@ class _Line:
         except sa.exc.SQLAlchemyError as error:
             reason = describe(error)
         self._drop()
-        raise RegistryUnavailable(f"the registry database {self._path} failed: {reason}")
+        raise RegistryUnavailable(f"the registry database {self.path} failed: {reason}")
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -192,10 +198,16 @@ def _make_tables(connection: sa.Connection, path: Path) -> None:
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
+def _check_tables(connection: sa.Connection, path: Path) -> None:
+    _check_version(connection, path)
+    for table in metadata.sorted_tables:
+        connection.execute(sa.select(table).limit(1)).first()
+
+
 def _check_version(connection: sa.Connection, path: Path, *, fresh: bool = False) -> None:
     """Raise `RegistryUnavailable` unless the file is a registry of this version, or new where that is welcome."""
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
     if version == 0 and not fresh:
-        raise RegistryUnavailable(f"the registry database {path} is empty, or not a registry")
+        raise RegistryUnavailable(f"the registry database {path} is empty, or not a registry: restore it from a backup")
     if version not in (0, SCHEMA_VERSION):
         raise RegistryUnavailable(f"the registry database {path} has schema {version}, this program {SCHEMA_VERSION}")

@@ -202,7 +202,7 @@ class LogWriter:
 
     def _attempt(self, action: Callable[[], None]) -> EvidenceUnavailable | None:
         """Like the function; a fork is final, nothing more is written or signed after one."""
-        failure = self._fork or _attempt(action)
+        failure = self._fork or _attempt(action, str(self._engine.url.database))
         if isinstance(failure, ForkDetected):
             self._fork = failure
         return failure
@@ -273,7 +273,7 @@ class LogWriter:
         size = state.frontier.size
         if size < old.size:
             raise ForkDetected(
-                f"the database holds {size} entries, but a tree of {old.size} {what}: "
+                f"{self._engine.url.database} holds {size} entries, but a tree of {old.size} {what}: "
                 "the database was restored from a backup, replaced or cut short"
             )
         if merkle.root_at(old.size, lambda level, index: read_node(connection, level, index)) != old.root:
@@ -378,7 +378,10 @@ def schema_check(connection: sa.Connection, signer: Signer) -> None:
     if known.schema_version != schema.SCHEMA_VERSION:
         raise ForkDetected(f"the database has schema {known.schema_version}, this program {schema.SCHEMA_VERSION}")
     if (known.origin, known.verifier_key) != (signer.verifier.name, key):
-        raise ForkDetected(f"the database is the log '{known.origin}' of another key than {signer.verifier.label}")
+        raise ForkDetected(
+            f"the database is the log '{known.origin}' of another key than {signer.verifier.label}: "
+            "put evidence.origin or keys/log.key back as they were"
+        )
 
 
 @contextlib.contextmanager
@@ -393,14 +396,14 @@ def _transaction(connection: sa.Connection) -> Iterator[None]:
         raise
 
 
-def _attempt(action: Callable[[], None]) -> EvidenceUnavailable | None:
-    """Run *action*; return what went wrong as a fresh error whose text holds no value and no statement."""
+def _attempt(action: Callable[[], None], database: str) -> EvidenceUnavailable | None:
+    """Run *action* on *database*; return what went wrong as a fresh error, in words without a value or a statement."""
     try:
         action()
     except EvidenceUnavailable as error:
         return type(error)(str(error))
     except _STORE_ERRORS as error:
-        return EvidenceUnavailable(f"the evidence database failed: {describe(error)}")
+        return EvidenceUnavailable(f"the evidence database {database} failed: {describe(error)}")
     except Exception as error:  # a fault of ours must not leave waiters hanging
         return EvidenceUnavailable(f"the log's writer failed: {type(error).__name__}")
     return None
