@@ -46,8 +46,8 @@ class Services:
     taps: list[Tap] = field(default_factory=list)
 
     async def note_closed(self, recording: str, sha256: str, size: int, frames: int) -> None:
-        """Note a final recording. The evidence has the same facts, so a registry that cannot write is only logged:
-        `recordings reconcile` finds the rest."""
+        """Note a final recording. The evidence has the same facts, so a registry that cannot write is only logged; its
+        row then stays open."""
         try:
             await self.registry.recording_closed(recording, sha256=sha256, size=size, frames=frames)
         except (RegistryUnavailable, KeyError):
