@@ -1,4 +1,4 @@
-"""Run the measurements and print their tables: `python -m bench [--json] [--quick] [calls latency evidence cli]`."""
+"""Run the measurements and print their tables: `python -m bench [--json] [--quick] [NAME ...]`."""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from bench import calls, cli, evidence, latency, machine
+from bench import asterisk, calls, cli, evidence, latency, machine
 
 
 async def evidence_run(folder: Path, quick: bool) -> dict[str, Any]:
@@ -25,6 +25,7 @@ MEASUREMENTS: dict[str, tuple[Run, Callable[[dict[str, Any]], None]]] = {
     "calls": (calls.run, calls.show),
     "latency": (latency.run, latency.show),
     "evidence": (evidence_run, evidence.show),
+    "asterisk": (asterisk.run, asterisk.show),
     "cli": (cli.run, cli.show),
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,8 @@ class Ami:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.events: list[Packet] = []
+        self.arrived_ns: list[int] = []
+        """When each event was read (CLOCK_MONOTONIC)."""
         self._reader, self._writer = reader, writer
         self._ids = itertools.count(1)
         self._answers: dict[str, asyncio.Future[Packet]] = {}
@@ -74,6 +77,7 @@ class Ami:
                 answer.set_result(packet)
             elif "Event" in packet:
                 async with self._changed:
+                    self.arrived_ns.append(time.monotonic_ns())
                     self.events.append(packet)
                     self._changed.notify_all()
 

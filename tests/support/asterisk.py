@@ -29,7 +29,7 @@ res_pjsip_rfc3326 res_pjsip_one_touch_record_info res_pjsip_dtmf_info res_pjsip_
 res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous
 chan_pjsip bridge_simple bridge_native_rtp bridge_softmix bridge_builtin_features
 codec_ulaw codec_alaw codec_a_mu codec_gsm format_wav format_pcm format_gsm
-bridge_holding res_musiconhold res_parking app_confbridge app_queue
+bridge_holding res_musiconhold res_parking app_confbridge app_queue app_read
 app_dial app_stack app_softhangup app_mixmonitor app_verbose app_userevent app_playback app_exec app_system
 func_channel func_callerid func_strings func_logic func_devstate func_env func_shell pbx_config
 """
@@ -211,6 +211,10 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
             exten = 7300,1,ParkedCall(default,701)
             exten = 7400,1,Answer()
              same = n,Wait(60)
+            exten = 7700,1,Answer()
+             same = n,Read(KEY,bench-ask,1,,1,2)
+             same = n,ExecIf($["${{KEY}}"="1"]?MixMonitor(bench/${{UNIQUEID}}.wav,b))
+             same = n,Dial(PJSIP/agent,30)
             exten = 7600,1,Gosub(consent-gate,s,1)
              same = n,Set(__TRANSFER_CONTEXT=of-the-site)
              same = n,Dial(PJSIP/agent,30,t)
@@ -260,6 +264,7 @@ def _data(folder: Path) -> Path:
     for path in (shared / "sounds" / "en_US_f_Allison").iterdir():
         (folder / "sounds" / "en" / path.name).symlink_to(path.resolve())
     (folder / "sounds" / "en" / "pbx-transfer.ulaw").write_bytes(b"\xff" * 800)
+    (folder / "sounds" / "en" / "bench-ask.ulaw").write_bytes(b"\x40\xc0" * 2_400)  # as long as the tests' question
     return folder
 
 
