@@ -17,11 +17,13 @@ app = typer.Typer(
 calls = typer.Typer(help="Live calls of the running gateway.", no_args_is_help=True)
 evidence = typer.Typer(help="The evidence of calls: list, show, export, verify.", no_args_is_help=True)
 policy = typer.Typer(help="Policies: check files, explain a decision.", no_args_is_help=True)
+keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 prompts = typer.Typer(help="The spoken prompts.", no_args_is_help=True)
 recordings = typer.Typer(help="Sealed recordings.", no_args_is_help=True)
 for name, group in (
     ("calls", calls),
     ("evidence", evidence),
+    ("keys", keys),
     ("policy", policy),
     ("prompts", prompts),
     ("recordings", recordings),
@@ -48,6 +50,15 @@ class Answer(StrEnum):
     DTMF_NO = "dtmf-no"
     SILENCE = "silence"
     HANGUP = "hangup"
+
+
+class Role(StrEnum):
+    """What a key may do."""
+
+    AGENT = "agent"
+    SUPERVISOR = "supervisor"
+    VIEWER = "viewer"
+    ADMIN = "admin"
 
 
 class CallPath(StrEnum):
@@ -232,6 +243,45 @@ def evidence_fsck(config: Config = None, as_json: Json = False) -> None:
     from gateway.cli import evidence as work
 
     raise typer.Exit(work.fsck(config, as_json=as_json))
+
+
+@keys.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="What the key is for, for people who read the list.")],
+    role: Annotated[Role, typer.Option("--role", help="agent: the calls of --agent only.")] = Role.AGENT,
+    agent: Annotated[str, typer.Option("--agent", help="The agent the key acts for.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File for the key; without it, it is printed.")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key. Its clear text is shown this once."""
+    from gateway.cli import keys as work
+
+    if (role is Role.AGENT) is not bool(agent):
+        raise typer.BadParameter("--agent NAME goes with --role agent, and with no other")
+    raise typer.Exit(work.create(name, role.value, agent, out, config, as_json=as_json))
+
+
+@keys.command("list")
+def keys_list(config: Config = None, as_json: Json = False) -> None:
+    """List the keys, without their secrets."""
+    from gateway.cli import keys as work
+
+    raise typer.Exit(work.listing(config, as_json=as_json))
+
+
+@keys.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as in `keys list`.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key worthless, at once."""
+    from gateway.cli import keys as work
+
+    raise typer.Exit(work.revoke(key_id, config, as_json=as_json))
 
 
 @policy.command("check")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
-from gateway.adapters.config.settings import Settings
+from gateway.adapters.config.settings import Settings, SettingsError
 from gateway.adapters.prompts.library import load_prompts
 from gateway.api.app import make_app
 from gateway.app.tasks import spawn
@@ -35,6 +35,9 @@ def run(config: Path | None, role: str, *, as_json: bool) -> int:
     except PolicyError as error:
         for finding in load_prompts(settings.prompts.folder)[1]:
             complain(str(finding))
+        complain(f"the gateway cannot start: {error}")
+        return 2
+    except SettingsError as error:
         complain(f"the gateway cannot start: {error}")
         return 2
     except (EvidenceUnavailable, RegistryUnavailable, KeyStoreUnusable, RuntimeError) as error:

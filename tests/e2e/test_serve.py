@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from gateway.adapters.softphone import Call, Softphone
-from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys
 from tests.support import gateway as support
 from tests.support import numbered
 from tests.support.serving import Served, free_port
@@ -99,15 +98,6 @@ class Scene:
         return call, live["call_id"]
 
 
-async def agents_key(registry: Path, agent: str) -> str:
-    """Make an agent's API key beside the gateway that has the registry open."""
-    database = RegistryDatabase(registry)
-    try:
-        return (await SqliteApiKeys(database).create("hotkey", "agent", agent))[1]
-    finally:
-        await database.aclose()
-
-
 @asynccontextmanager
 async def scene(folder: Path) -> AsyncIterator[Scene]:
     async with await Softphone.open(user="agent") as agent, await Softphone.open() as caller:
@@ -172,11 +162,26 @@ async def test_the_command_line_controls_a_live_call_and_its_end_is_complete(tmp
         assert (resumed.code, resumed.out) == (0, "resumed; recorder on (observed)\n")
 
         mine = tmp_path / "sales.key"
-        mine.write_text(await agents_key(tmp_path / "var" / "registry.db", "sales"))
+        here = ("--config", s.served.config)
+        made = await command(*("keys", "create", "hotkey", "--agent", "sales", "--out", mine, *here), cwd=tmp_path)
+        assert made.code == 0 and stat.S_IMODE(mine.stat().st_mode) == 0o600
+        assert mine.read_text().strip() not in made.out and "(agent sales)" in made.out
+        again = await command(*("keys", "create", "hotkey", "--agent", "sales", "--out", mine, *here), cwd=tmp_path)
+        assert again.code == 3 and "exists already" in again.err
         hotkey = ("--mine", "--url", s.url, "--key-file", mine)
         for verb, answer in (("pause", "paused; recorder paused"), ("resume", "resumed; recorder on")):
             pressed = await command("calls", verb, *hotkey, cwd=tmp_path)
             assert (pressed.code, pressed.out) == (0, f"{answer} (observed)\n")
+        listed = await command("keys", "list", "--json", *here, cwd=tmp_path)
+        (key_id,) = [key["key_id"] for key in listed.json if key["agent"] == "sales"]
+        assert (await command("keys", "revoke", key_id, *here, cwd=tmp_path)).code == 0
+        refused = await command("calls", "pause", *hotkey, cwd=tmp_path)
+        assert refused.code == 1 and "unauthenticated" in refused.err
+        assert "revoked" in (await command("keys", "list", *here, cwd=tmp_path)).out
+        unknown = await command("keys", "revoke", "00" * 8, *here, cwd=tmp_path)
+        assert unknown.code == 3 and "no key has that id" in unknown.err
+        wrong_use = await command("keys", "create", "x", "--role", "viewer", "--agent", "sales", *here, cwd=tmp_path)
+        assert wrong_use.code == 2
 
         for arguments, code in (
             (("show", NOBODY), "no_such_call"),

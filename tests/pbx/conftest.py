@@ -1,8 +1,28 @@
 """Figures that the tests measured on the real PBX, printed at the end. They judge nothing."""
 
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.pbx.scene import FIGURES
+from tests.support import ami_tape
+
+TAPES = os.environ.get("AMI_TAPES", "")
+"""A folder: what passes over AMI in each test is recorded there (`tests/recordings/ami` has such tapes)."""
+
+
+@pytest.fixture(autouse=True)
+def taped(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Record the test's calls, when they are to be recorded."""
+    if not TAPES or "tmp_path" not in request.fixturenames:
+        yield
+        return
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    with ami_tape.recording(Path(TAPES) / f"{name}.jsonl"):
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
