@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,9 +17,11 @@ import pytest_asyncio
 from gateway.adapters.recorder import check_against_spans, open_recording
 from gateway.adapters.sip.pool import SipWorkerPool
 from gateway.adapters.sip.protocol import WorkerConfig
-from gateway.adapters.softphone import CallFailed, Softphone
+from gateway.adapters.softphone import Call, CallFailed, Softphone
 from gateway.ports.media import (
+    Dial,
     Isolate,
+    LegEnded,
     RecordClose,
     RecorderClosed,
     RecorderObserved,
@@ -318,3 +321,61 @@ async def test_the_library_is_asked_how_many_calls_it_can_take() -> None:
         assert len(pool.worker_pids) == -(-3 // (pool.max_calls // len(pool.worker_pids)))
     finally:
         await pool.stop()
+
+
+async def until_ended(rig: Rig, legs: int) -> None:
+    await rig.event(LegEnded, lambda _: len(rig.have(LegEnded)) == legs)
+
+
+async def until_free(rig: Rig, calls: int) -> None:
+    async with asyncio.timeout(6):
+        while rig.pool.free_calls != calls:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def come_back(phone: Softphone, calls: list[Call]) -> None:
+    """Be reachable again and know nothing of these calls: their BYE is answered with 481."""
+    for call in calls:
+        del phone._dialogs[call.sip_call_id, call.local.tag]
+
+
+async def test_a_slot_whose_bye_nobody_answers_is_no_room_for_a_call(caller: Softphone, agent: Softphone) -> None:
+    """The library keeps it for 32 s, and declines calls for which none is left."""
+    async with running_pool(2, media_lost_s=1.5) as rig:
+        calls, agent_calls = [], []
+        for _ in range(rig.pool.max_calls):
+            call, _, agent_call, _ = await rig.bridged_call(caller, agent)
+            call.audio_source = agent_call.audio_source = numbered()
+            calls.append(call)
+            agent_calls.append(agent_call)
+        for call in calls + agent_calls:
+            call.vanish()
+        await until_ended(rig, 4)
+        assert rig.pool.free_calls == 0
+        assert rig.pool.choose_worker("next") is None
+        come_back(caller, calls)
+        await until_free(rig, 1)
+        call, _, agent_call, _ = await rig.bridged_call(caller, agent)
+        await call.hang_up()
+        come_back(agent, agent_calls)
+        await until_free(rig, 2)
+        for _ in range(2):
+            await rig.bridged_call(caller, agent)
+
+
+async def test_an_agent_who_is_not_there_holds_his_slot_beyond_the_callers_call(caller: Softphone) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind(("127.0.0.1", 0))
+        async with running_pool(1) as rig:
+            for taken in (1, 2):
+                call, leg = await rig.answered_call(caller)
+                rig.pool.send(
+                    Dial(f"agent-{taken}", leg, f"sip:agent@127.0.0.1:{mute.getsockname()[1]}", timeout_ms=300)
+                )
+                await rig.event(LegEnded, lambda event, taken=taken: event.leg == f"agent-{taken}")  # type: ignore[misc]
+                await call.hang_up()
+                await rig.event(LegEnded, lambda event, leg=leg: event.leg == leg)  # type: ignore[misc]
+                assert rig.pool.free_calls == 1
+            call, leg = await rig.answered_call(caller)
+            assert rig.pool.free_calls == 0
+            await call.hang_up()

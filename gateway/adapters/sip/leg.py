@@ -7,6 +7,7 @@ import pjsua2 as pj
 import structlog
 
 from gateway.adapters.sip.legmedia import LegMedia, LegPort
+from gateway.adapters.sip.protocol import MAX_CALL_ID
 from gateway.adapters.sip.stack import call_op
 from gateway.media.liveness import Liveness
 from gateway.media.presses import KeyPresses
@@ -69,7 +70,7 @@ class CallEvents(Protocol):
     def call_transaction(self, leg: Leg, prm: Any) -> None: ...
     def call_dtmf(self, leg: Leg, prm: Any) -> None: ...
     def call_failed(self, leg: Leg) -> None: ...
-    def bury(self, call: Any) -> None: ...
+    def bury(self, call: "SipCall") -> None: ...
 
 
 class SipCall(pj.Call):  # type: ignore[misc]
@@ -79,6 +80,14 @@ class SipCall(pj.Call):  # type: ignore[misc]
         super().__init__(account, call_id)
         self._events = events
         self._leg = leg
+
+    def keeps_slot(self) -> bool:
+        """Tell whether the library still keeps a slot for this call, and not for one that came after it."""
+        if self.getId() == pj.PJSUA_INVALID_ID:
+            return False
+        with suppress(pj.Error):
+            return str(self.getInfo().callIdString)[:MAX_CALL_ID] == self._leg.sip_call_id
+        return False
 
     def _guard(self, act: Any, *arguments: Any) -> None:
         try:

@@ -19,6 +19,7 @@ from gateway.adapters.sip.protocol import (
     MAX_CALL_ID,
     Health,
     Internal,
+    Lingering,
     Ping,
     Pong,
     Ready,
@@ -82,6 +83,8 @@ class _Slot:
     callers: set[str] = field(default_factory=set)
     dialled: dict[str, str] = field(default_factory=dict)
     """A dialled leg and the caller it is for."""
+    lingering: int = 0
+    """SIP dialogs that have ended for us and not yet for its library."""
     recordings: set[str] = field(default_factory=set)
     reserved: dict[str, float] = field(default_factory=dict)
     """SIP Call-IDs of calls that were sent here and have not arrived, and how long each is waited for."""
@@ -104,7 +107,8 @@ class _Slot:
         dialogs = self.ready.max_calls if self.ready else 0
         # The worker counts in the same way: an agent's leg that is still hanging up holds half a call's room.
         strays = sum(1 for caller in self.dialled.values() if caller not in self.callers)
-        return max(0, (dialogs - 2 * len(self.callers) - strays) // 2 - len(self.reserved))
+        taken = 2 * len(self.callers) + strays + self.lingering
+        return max(0, (dialogs - taken) // 2 - len(self.reserved))
 
 
 class SipWorkerPool:
@@ -268,6 +272,8 @@ class SipWorkerPool:
             slot.last_pong = time.monotonic()
         elif isinstance(message, Health):
             slot.health = message
+        elif isinstance(message, Lingering):
+            slot.lingering = message.slots
         elif isinstance(message, Incoming):
             slot.reserved.pop(message.sip_call_id, None)
             slot.callers.add(message.leg)
@@ -387,6 +393,7 @@ class SipWorkerPool:
         if slot.ready is not None:
             self._on_address_lost((slot.ready.host, slot.ready.port))
         slot.ready = slot.health = None
+        slot.lingering = 0
         if not self._stopping:
             _log.error("a media worker was lost", worker=slot.index, legs=len(legs), recordings=len(recordings))
         if legs or recordings or not self._stopping:

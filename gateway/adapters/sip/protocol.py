@@ -88,13 +88,22 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Lingering:
+    """Worker to pool, at each change: so many slots are still held by calls whose legs have ended, because nobody has
+    answered our BYE or CANCEL. It comes before the `LegEnded` of a leg that we end: no slot is believed free that is
+    not."""
+
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """Pool to worker: end all calls and exit."""
 
 
-Internal = Ready | Ping | Pong | Health | Shutdown
+Internal = Ready | Ping | Pong | Health | Lingering | Shutdown
 
-_KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in (Ready, Ping, Pong, Health, Shutdown)}
+_KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in (Ready, Ping, Pong, Health, Lingering, Shutdown)}
 
 
 def encode_internal(message: Internal) -> bytes:

@@ -25,6 +25,7 @@ import structlog
 
 from gateway.adapters.sip import readings
 from gateway.adapters.sip.desk import RecordingDesk
+from gateway.adapters.sip.ended import EndedCalls
 from gateway.adapters.sip.headers import (
     MAX_VALUE,
     Refused,
@@ -41,7 +42,16 @@ from gateway.adapters.sip.headers import (
 from gateway.adapters.sip.leg import Leg, SipAccount, SipCall
 from gateway.adapters.sip.legmedia import LegMedia
 from gateway.adapters.sip.link import ControlLink
-from gateway.adapters.sip.protocol import MAX_CALL_ID, Health, Ping, Pong, Ready, Shutdown, WorkerConfig
+from gateway.adapters.sip.protocol import (
+    MAX_CALL_ID,
+    Health,
+    Lingering,
+    Ping,
+    Pong,
+    Ready,
+    Shutdown,
+    WorkerConfig,
+)
 from gateway.adapters.sip.sound import NotAPrompt, Prompt, load_prompt
 from gateway.adapters.sip.stack import SipStack, call_op, options_request
 from gateway.adapters.sip.wiring import Wiring
@@ -117,7 +127,8 @@ class Worker:
         self._config = config
         self._jobs: deque[Callable[[], None]] = deque()
         self._legs: dict[str, Leg] = {}
-        self._buried: list[Any] = []
+        self._ended_calls = EndedCalls()
+        self._lingering = 0
         self._sources = _networks(config)
         self._ending = 0.0
         self._next_second = 0.0
@@ -177,9 +188,8 @@ class Worker:
                 job()
             except Exception as error:
                 _log.error("a command failed", error=type(error).__name__)
-        # The library's object keeps the number of its slot after the call has ended, and hangs up whoever has that slot
-        # when it is destroyed: so it is destroyed only while the slot is empty.
-        self._buried = [call for call in self._buried if call.isActive()]
+        self._ended_calls.look(time.monotonic())
+        self._tell_lingering()
 
     def _to_stack(self, job: Callable[[], None]) -> None:
         """Any thread: have *job* run by the thread that owns the SIP stack."""
@@ -282,9 +292,18 @@ class Worker:
         """The id of an incoming leg: no other has it, in this process or any."""
         return f"in-{self._config.index}-{secrets.token_hex(8)}"
 
-    def bury(self, call: Any) -> None:
-        """Keep an ended call alive until the library has left its callbacks."""
-        self._buried.append(call)
+    def bury(self, call: SipCall) -> None:
+        """Keep an ended call alive until the library is rid of it."""
+        self._ended_calls.bury(call, time.monotonic())
+
+    def _tell_lingering(self) -> None:
+        """Tell the pool how many slots belong to ended calls, if that has changed."""
+        slots = self._ended_calls.slots
+        if slots:
+            slots -= {leg.call.getId() for leg in self._legs.values() if leg.call is not None}
+        if len(slots) != self._lingering:
+            self._lingering = len(slots)
+            self._tell(Lingering(self._lingering))
 
     def _add_leg(self, leg: Leg) -> None:
         leg.media = LegMedia(
@@ -299,12 +318,13 @@ class Worker:
         self._legs[leg.id] = leg
 
     def _free_pairs(self) -> int:
-        """Calls there is room for: each incoming leg holds a second slot for the leg that is dialled for it."""
+        """Calls there is room for: each incoming leg holds a second slot for the leg that is dialled for it, and an
+        ended call one for as long as the library has it."""
         callers = sum(1 for leg in self._legs.values() if leg.incoming)
         strays = sum(
             1 for leg in self._legs.values() if not leg.incoming and (leg.beside is None or leg.beside.state == "ended")
         )
-        return (self._stack.max_calls - 2 * callers - strays) // 2
+        return (self._stack.max_calls - 2 * callers - strays - self._lingering) // 2
 
     def incoming(self, leg: Leg, rdata: Any) -> None:
         """A new INVITE: refuse, redirect, or report it."""
@@ -426,6 +446,8 @@ class Worker:
             self.bury(call)
         if self._legs.pop(leg.id, None) is None:
             return
+        if leg.ended_by:
+            self._tell_lingering()
         self._cut(leg)
         leg.state = "ended"
         leg.audio = None

@@ -30,6 +30,13 @@ def test_an_agents_leg_that_still_hangs_up_holds_half_a_calls_room(
     assert slot(callers=set(callers), dialled=dialled).free(NOW) == free
 
 
+@pytest.mark.parametrize(
+    ("callers", "lingering", "free"), [(0, 1, 1), (0, 2, 1), (0, 4, 0), (1, 1, 0), (2, 0, 0), (2, 4, 0)]
+)
+def test_a_slot_that_the_library_still_has_is_no_room(callers: int, lingering: int, free: int) -> None:
+    assert slot(callers=set("cd"[:callers]), lingering=lingering).free(NOW) == free
+
+
 def test_room_is_kept_for_a_call_that_is_on_its_way_but_not_for_ever() -> None:
     kept = slot(reserved={"x": NOW + 5})
     assert (kept.free(NOW), kept.free(NOW + 5)) == (1, 2)

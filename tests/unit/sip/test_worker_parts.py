@@ -13,7 +13,17 @@ import pytest
 from gateway.adapters.sip import frames
 from gateway.adapters.sip.legmedia import LEFT, RIGHT
 from gateway.adapters.sip.link import ControlLink
-from gateway.adapters.sip.protocol import Health, Ping, Pong, Ready, Shutdown, WorkerConfig, decode_any, encode_internal
+from gateway.adapters.sip.protocol import (
+    Health,
+    Lingering,
+    Ping,
+    Pong,
+    Ready,
+    Shutdown,
+    WorkerConfig,
+    decode_any,
+    encode_internal,
+)
 from gateway.adapters.sip.recording import CONTROL_LOST, Recording
 from gateway.adapters.sip.sound import NotAPrompt, Prompt, load_prompt, ring_back
 from gateway.media.gate import RecordingGate
@@ -75,7 +85,15 @@ def test_the_ring_back_tone_sounds_one_second_in_five() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [Ready("h", 1, 4, "2.15.1", True), Ping(1), Pong(2), Health(20.1, 25.0, 2, 1), Shutdown(), HangUp("leg", 486)],
+    [
+        Ready("h", 1, 4, "2.15.1", True),
+        Ping(1),
+        Pong(2),
+        Health(20.1, 25.0, 2, 1),
+        Lingering(3),
+        Shutdown(),
+        HangUp("leg", 486),
+    ],
 )
 def test_every_message_survives_the_wire(message: object) -> None:
     line = encode(message) if isinstance(message, HangUp) else encode_internal(message)  # type: ignore[arg-type]
