@@ -20,6 +20,7 @@ from gateway.domain import events as ev
 from gateway.domain.call import Phase
 from gateway.evidence.bundle import verify_bundle
 from gateway.media import g711
+from tests.e2e.worker_support import echoing
 from tests.support import gateway as support
 from tests.support import numbered
 
@@ -439,4 +440,30 @@ async def test_a_locked_registry_holds_no_call_up(tmp_path: Path) -> None:
         assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000), "it is recorded at last"
         await call.hang_up()
         await agent.ended(5)
+        assert await s.over(session) == "granted"
+
+
+async def test_a_resume_code_of_the_caller_echoed_by_the_agents_line_lifts_no_pause(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.6)
+        await call.send_digit("1", 60)
+        agent = await s.agent_answers()
+        await talking(session)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 3_000)
+        agent.audio_source = echoing(agent, 200)
+        for key in "*71":
+            await agent.send_digit(key, 80)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 3_000)
+        await asyncio.sleep(1.0)
+        for key, duration_ms in (("*", 100), ("7", 100), ("2", 700)):
+            # A key passed on to the agent takes the place of the audio: he hears the rest of a long press only.
+            await call.send_inband_digit(key, duration_ms)
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(2.0)
+        assert session.call.recorder.observed == "paused" and session.call.holds
+        for key in "*72":
+            await agent.send_inband_digit(key, 100)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 3_000)
+        await call.hang_up()
         assert await s.over(session) == "granted"

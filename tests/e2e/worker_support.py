@@ -39,6 +39,20 @@ def numbered(first: int = 0) -> Callable[[int], bytes]:
     return lambda n: bytes([_CODES[(n + first) % CODES]]) * 160
 
 
+def echoing(call: Call, delay_ms: int, *, loss_db: float = 12.0) -> Callable[[int], bytes]:
+    """An audio source that gives back what *call* hears, *delay_ms* later and weaker by *loss_db*."""
+    gain, taken = 10 ** (-loss_db / 20), [len(call.received)]
+
+    def source(n: int) -> bytes:
+        heard = call.received[taken[0] : taken[0] + 1]
+        if not heard or heard[0][2] > time.monotonic_ns() - delay_ms * 1_000_000:
+            return bytes([g711.SILENCE["PCMU"]]) * 160
+        taken[0] += 1
+        return g711.encode("PCMU", (g711.decode("PCMU", heard[0][3]) * gain).astype(np.int16))
+
+    return source
+
+
 def packet_numbers(side: "np.ndarray[Any, Any]") -> list[int]:
     """The numbers (modulo CODES) of the packets a recorded side holds, in order. Silence is left out: a jitter buffer
     that ran empty may put it anywhere."""

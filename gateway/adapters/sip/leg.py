@@ -9,6 +9,7 @@ import structlog
 from gateway.adapters.sip.legmedia import LegMedia, LegPort
 from gateway.adapters.sip.protocol import MAX_CALL_ID
 from gateway.adapters.sip.stack import call_op
+from gateway.media.echo import AudibleDigits
 from gateway.media.liveness import Liveness
 from gateway.media.presses import KeyPresses
 
@@ -22,7 +23,7 @@ EndedBy = Literal["", "remote", "local", "timeout", "media"]
 
 
 class Leg:
-    """One SIP dialog. Touched by the stack thread only, but for `media`, `port` and `presses`."""
+    """One SIP dialog. Touched by the stack thread only, but for `media`, `port`, `presses` and the audible digits."""
 
     def __init__(self, leg: str, *, incoming: bool) -> None:
         self.id = leg
@@ -44,6 +45,7 @@ class Leg:
         self.early: Leg | None = None
         self.isolated = False
         """It hears prompts only, whoever its neighbours are."""
+        self.isolated_at_ms = 0.0
         # audio
         self.media: LegMedia
         self.port: LegPort | None = None
@@ -56,6 +58,11 @@ class Leg:
         self.heard_by: set[str] = set()
         self.held = False
         self.presses = KeyPresses()
+        self.spoken = AudibleDigits()
+        """Digits in its audio, which its peer hears."""
+        self.sent_digits = AudibleDigits()
+        """Digits we sent it, which its far end may turn into tones."""
+        self.sending_until_ms = 0.0
         self.liveness = Liveness()
 
 

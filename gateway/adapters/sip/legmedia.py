@@ -15,7 +15,7 @@ import structlog
 
 from gateway.adapters.sip.frames import SILENCE, read_frame, write_frame
 from gateway.adapters.sip.sound import Prompt, ring_back
-from gateway.media.dtmf import InbandDtmfDetector
+from gateway.media.dtmf import DtmfEdge, InbandDtmfDetector
 from gateway.media.gate import FRAME_MS, Samples
 
 _log = structlog.get_logger(__name__)
@@ -32,22 +32,27 @@ class Listener(Protocol):
 
 
 class LegMedia:
-    """What one leg hears and says, frame by frame."""
+    """What one leg hears and says, frame by frame.
+
+    *on_digit* is told each edge of a digit in the audio, how many ms ago it was, and whether it counts as a key: not
+    while a prompt plays.
+    """
 
     def __init__(
         self,
         clock: "ConferenceClock",
         *,
-        on_key: Callable[[str, str, int, int], None],
+        on_digit: Callable[[DtmfEdge, int, bool], None],
         on_begun: Callable[[Prompt], None],
         on_played: Callable[[Prompt], None],
         inband: bool,
     ) -> None:
         self._clock = clock
-        self._on_key = on_key
+        self._on_digit = on_digit
         self._on_begun = on_begun
         self._on_played = on_played
         self._detector = InbandDtmfDetector() if inband else None
+        self._prompt_detector = InbandDtmfDetector()
         self._heard_ms = 0
         self._prompt: Prompt | None = None
         self._ring: int | None = None
@@ -114,8 +119,10 @@ class LegMedia:
             return
         self._heard_ms += FRAME_MS
         listening = self._prompt is None
-        for edge in detector.feed(_SILENT if samples is None else samples, listening=listening):
-            self._on_key(edge.kind, edge.digit, self._heard_ms - edge.at_ms, edge.duration_ms)
+        frame = _SILENT if samples is None else samples
+        for each, counts in ((detector, True), (self._prompt_detector, False)):
+            for edge in each.feed(frame, listening=listening is counts):
+                self._on_digit(edge, self._heard_ms - edge.at_ms, counts)
 
 
 _SILENT: Final[Samples] = np.zeros(160, np.int16)

@@ -5,6 +5,7 @@ tone, silence) while that has something to say or nobody else is there. An isola
 hear it as before. One source alone is passed on bit for bit.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -30,6 +31,8 @@ class Wiring:
 
     def isolate(self, leg: Leg, isolated: bool) -> None:
         """Let a leg hear nothing but its port, or its neighbours again."""
+        if isolated and not leg.isolated:
+            leg.isolated_at_ms = time.monotonic_ns() / 1e6
         leg.isolated = isolated
         self.refresh_speech(leg)
 

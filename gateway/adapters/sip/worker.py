@@ -39,6 +39,7 @@ from gateway.adapters.sip.headers import (
     request_uri,
     via_source,
 )
+from gateway.adapters.sip.keys import DTMF_ALLOWED, Keys
 from gateway.adapters.sip.leg import Leg, SipAccount, SipCall
 from gateway.adapters.sip.legmedia import LegMedia
 from gateway.adapters.sip.link import ControlLink
@@ -59,9 +60,6 @@ from gateway.ports.media import (
     Answer,
     Bridge,
     Dial,
-    Digit,
-    DigitEnded,
-    DtmfTransport,
     HangUp,
     Incoming,
     Isolate,
@@ -95,7 +93,6 @@ MEDIA_WITHIN_S: Final = 5.0
 
 RETRY_AFTER_S: Final = 5
 MAX_DRAIN_MS: Final = 200
-DTMF_ALLOWED: Final = frozenset("0123456789*#ABCD")
 TOO_MANY: Final = 70_010
 """PJ_ETOOMANY: no call slot is left. The binding does not export it."""
 
@@ -138,6 +135,7 @@ class Worker:
         )
         self._tell = self._link.tell
         self._wiring = Wiring(self._legs)
+        self._keys = Keys(self._tell)
         self._desk = RecordingDesk(
             self._legs,
             self._stack.clock,
@@ -308,7 +306,7 @@ class Worker:
     def _add_leg(self, leg: Leg) -> None:
         leg.media = LegMedia(
             self._stack.clock,
-            on_key=lambda what, digit, age_ms, length_ms: self._inband(leg, what, digit, age_ms, length_ms),
+            on_digit=lambda edge, age_ms, counts: self._keys.sounded(leg, edge, age_ms, counts),
             on_begun=lambda prompt: self._tell(PlayStarted(time.monotonic_ns(), leg.id, prompt.play)),
             on_played=lambda prompt: self._played(leg, prompt),
             inband=self._config.inband_dtmf,
@@ -524,37 +522,9 @@ class Worker:
         if prompt is not None:
             self._played(leg, prompt)
 
-    # --- digits -------------------------------------------------------------------------------------------
-
     def call_dtmf(self, leg: Leg, prm: Any) -> None:
-        """From the library: the media thread for RFC 4733, the stack thread for SIP INFO. Flag 1: not the first
-        packet of this press; flag 2: the end."""
-        info = prm.method == pj.PJSUA_DTMF_METHOD_SIP_INFO
-        transport: DtmfTransport = "info" if info else "rfc4733"
-        digit, flags, duration = str(prm.digit).upper()[:1], int(prm.flags), int(prm.duration)
-        if digit not in DTMF_ALLOWED:
-            return
-        if info or not flags & 1:
-            self._key_down(leg, digit, transport)
-        if flags & 2:
-            self._key_up(leg, digit, transport, duration)
-
-    def _inband(self, leg: Leg, what: str, digit: str, age_ms: int, length_ms: int) -> None:
-        if what == "down":
-            self._key_down(leg, digit, "inband", age_ms)
-        else:
-            self._key_up(leg, digit, "inband", length_ms, age_ms)
-
-    def _key_down(self, leg: Leg, digit: str, transport: DtmfTransport, age_ms: int = 0) -> None:
-        at_ns = time.monotonic_ns() - age_ms * 1_000_000
-        if leg.presses.down(digit, transport, at_ns / 1e6):
-            self._tell(Digit(at_ns, leg.id, digit, transport))
-
-    def _key_up(self, leg: Leg, digit: str, transport: DtmfTransport, duration_ms: int, age_ms: int = 0) -> None:
-        at_ns = time.monotonic_ns() - age_ms * 1_000_000
-        held_ms = leg.presses.up(digit, transport, at_ns / 1e6, duration_ms)
-        if held_ms is not None:
-            self._tell(DigitEnded(at_ns, leg.id, digit, held_ms))
+        """From the library: a key by RFC 4733 (media thread) or SIP INFO (stack thread)."""
+        self._keys.signalled(leg, prm)
 
     # --- commands -----------------------------------------------------------------------------------------
 
@@ -599,6 +569,7 @@ class Worker:
         elif isinstance(command, HangUp):
             self._hang_up(leg, command.code)
         elif isinstance(command, SendDtmf) and command.digits and set(command.digits) <= DTMF_ALLOWED:
+            self._keys.sent(leg, command.digits)
             call.dialDtmf(command.digits)
 
     def _play(self, leg: Leg, command: Play) -> None:
