@@ -19,7 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 from gateway.adapters.asterisk.ami.client import AmiClient
-from gateway.adapters.asterisk.channel import AsteriskChannel
+from gateway.adapters.asterisk.channel import UNMUTE_AFTER_S, AsteriskChannel
 from gateway.adapters.asterisk.pbx import AsteriskServer, Switch
 from gateway.app.tasks import spawn
 from gateway.ports import pbx
@@ -185,8 +185,8 @@ async def _play(
         _ask(channels[line["of"]], line)
     for _ in range(30):
         await asyncio.sleep(0)
-    if line.get("asked") == "unmute":
-        await asyncio.sleep(0.1)
+    if line.get("action") == "MixMonitorMute" and line["fields"]["State"] == "0":
+        await asyncio.sleep(2 * UNMUTE_AFTER_S)  # then, no other wish had overtaken it
 
 
 def _ask(channel: AsteriskChannel, line: Line) -> None:

@@ -16,10 +16,13 @@ AGENTS = ("PJSIP/agent",)
 
 
 def by_kind(told: list[Line]) -> dict[str, list[Line]]:
-    """What was told, each kind in its order: a replay answers at once, so that kinds may change places."""
+    """What was told, each kind in its order: a replay answers at once, so that kinds may change places. The recorder's
+    state counts when it changes: a wish that was overtaken by the next may be told twice, or once."""
     kinds: dict[str, list[Line]] = {}
     for line in told:
-        kinds.setdefault(line["told"], []).append(line["facts"])
+        seen = kinds.setdefault(line["told"], [])
+        if line["told"] != "RecorderRuns" or seen[-1:] != [line["facts"]]:
+            seen.append(line["facts"])
     return kinds
 
 
