@@ -7,9 +7,11 @@ import pytest
 
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
+from gateway.domain import commands as do
 from tests.pbx.scene import PERSON, hears, speaking
 from tests.pbx.test_gateway import SECRET, agents_channel, kept, press, recorded, with_anybody
 from tests.pbx.whole import Whole, whole
+from tests.support.ami import logged_in
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +101,29 @@ async def test_a_conference_pauses_while_a_stranger_is_in_it(tmp_path: Path) -> 
         await agent.hang_up()
         await w.over(session)
         assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_conferences_own_recorder_is_told(tmp_path: Path) -> None:
+    """Asterisk lets only a user with class `system` stop it, and ours has none."""
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w)
+        await w.until(lambda: len(session.lines) == 1)
+        names = [await name_of(w, channel) for channel in (session.channel.channel, agents_channel(session))]
+        await w.observer.action(
+            "Redirect",
+            **{"Channel": names[0], "Context": "of-the-site", "Exten": "room", "Priority": "1"},
+            **{"ExtraChannel": names[1], "ExtraContext": "of-the-site", "ExtraExten": "room", "ExtraPriority": "1"},
+        )
+        await w.connected(caller, agent)
+        secret = w.switch.secrets["consent-gateway-recorder"]
+        async with logged_in(w.switch.ami_port, "consent-gateway-recorder", secret) as rogue:
+            await rogue.action("ConfbridgeStartRecord", Conference="room", RecordFile="rogue-room.wav")
+            alarms = w.journal
+            await w.until(lambda: any(isinstance(what, do.RaiseAlarm) for _, _, what in alarms.entries))
+        await caller.hang_up()
+        await agent.hang_up()
+        entries = await w.over(session)
+        assert entries["recorder.unexpected"]
 
 
 async def test_a_parked_call_that_a_stranger_picks_up_is_not_recorded(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ MixMonitorMute says nothing (facts-asterisk.md), so the recorder is asked for by
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -251,6 +251,20 @@ class AsteriskChannel:
                 self._tell(ForeignRecorder(time.monotonic_ns(), stopped=True))
         except PbxUnavailable as error:
             _log.error("foreign recorders could not be looked for", server=self.server, error=str(error))
+
+    async def stop_room(self, conference: str, here: Sequence["AsteriskChannel"]) -> None:
+        """The conference that *here* take part in is being recorded, and nobody here allowed that."""
+        if self._guard == "ignore":
+            return
+        stopped = False
+        if self._guard == "stop":
+            try:
+                await self._client.action("ConfbridgeStopRecord", {"Conference": conference}, deadline_s=2.0)
+                stopped = True
+            except ManagerError as error:
+                _log.error("a conference's recorder was not stopped", server=self.server, error=str(error))
+        for channel in here:
+            channel._tell(ForeignRecorder(time.monotonic_ns(), stopped))
 
     async def _stop_newest(self) -> bool:
         """Stop the recorder that started last, by the channel: nobody tells the id of somebody else's."""

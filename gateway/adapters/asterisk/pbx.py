@@ -100,6 +100,8 @@ class Switch:
         self.server = server
         self._watched: dict[str, AsteriskChannel] = {}
         self._bridges: dict[str, dict[str, str]] = {}
+        self._rooms: dict[str, str] = {}
+        """Conferences that are being recorded: bridge to the conference's name."""
         self._expected: dict[str, tuple[str, str]] = {}
         """Channels of a watched call that nobody is connected to yet: unique id to (linked id, name)."""
 
@@ -176,6 +178,7 @@ class Switch:
         members = self._bridges.setdefault(event.get("BridgeUniqueid"), {})
         members[event.get("Uniqueid")] = event.get("Channel")
         self._look_round()
+        self._guard_rooms()
 
     def _left(self, event: ManagerEvent) -> None:
         members = self._bridges.get(event.get("BridgeUniqueid"), {})
@@ -221,6 +224,20 @@ class Switch:
         ours = self._watched.get(event.get("Uniqueid"))
         if ours is not None:
             ours.recorder_stopped()
+
+    def _room_recorded(self, event: ManagerEvent) -> None:
+        self._rooms[event.get("BridgeUniqueid")] = event.get("Conference")
+        self._guard_rooms()
+
+    def _room_not_recorded(self, event: ManagerEvent) -> None:
+        self._rooms.pop(event.get("BridgeUniqueid"), None)
+
+    def _guard_rooms(self) -> None:
+        """A conference that records has a recorder on everybody in it."""
+        for bridge in [b for b in self._rooms if self._watched.keys() & self._bridges.get(b, {}).keys()]:
+            conference = self._rooms.pop(bridge)
+            here = [self._watched[channel] for channel in self._watched.keys() & self._bridges[bridge].keys()]
+            spawn(here[0].stop_room(conference, here), name="conference recorded")
 
     def _user_event(self, event: ManagerEvent) -> None:
         uniqueid, name = event.get("Uniqueid"), event.get("UserEvent")
@@ -298,5 +315,7 @@ _EVENTS: Final = {
     "DTMFEnd": Switch._key,
     "MixMonitorStart": Switch._recorder_started,
     "MixMonitorStop": Switch._recorder_stopped,
+    "ConfbridgeRecord": Switch._room_recorded,
+    "ConfbridgeStopRecord": Switch._room_not_recorded,
     "UserEvent": Switch._user_event,
 }

@@ -375,6 +375,40 @@ async def test_whatever_records_before_the_question_is_stopped() -> None:
     assert [e.stopped for e in heard if isinstance(e, pbx.ForeignRecorder)] == [True, True]
 
 
+@pytest.mark.parametrize("first", ["the recorder", "the caller"])
+async def test_a_conference_that_records_is_stopped(first: str) -> None:
+    scene = await open_scene()
+    scene.channel._guard = "stop"
+    room = (("BridgeUniqueid", "room"), ("Conference", "team"))
+    if first == "the caller":
+        scene.enter("room", CHANNEL)
+    scene.manager.report("ConfbridgeRecord", *room)
+    scene.enter("room", CHANNEL, "1.2")
+    await scene.rest()
+    assert scene.manager.told("ConfbridgeStopRecord") == [{"Conference": "team"}]
+    assert [e.stopped for e in scene.of(pbx.ForeignRecorder) if isinstance(e, pbx.ForeignRecorder)] == [True]
+
+
+async def test_a_conference_whose_recorder_cannot_be_stopped_is_told() -> None:
+    scene = await open_scene()
+    scene.channel._guard = "stop"
+    scene.manager.answers["ConfbridgeStopRecord"] = ActionRefused("fake", "ConfbridgeStopRecord", "Permission denied")
+    scene.enter("room", CHANNEL)
+    scene.manager.report("ConfbridgeRecord", ("BridgeUniqueid", "room"), ("Conference", "team"))
+    await scene.rest()
+    assert [e.stopped for e in scene.of(pbx.ForeignRecorder) if isinstance(e, pbx.ForeignRecorder)] == [False]
+
+
+async def test_a_conference_without_ours_may_record() -> None:
+    scene = await open_scene()
+    scene.channel._guard = "stop"
+    scene.manager.report("ConfbridgeRecord", ("BridgeUniqueid", "room"), ("Conference", "team"))
+    scene.manager.report("ConfbridgeStopRecord", ("BridgeUniqueid", "room"), ("Conference", "team"))
+    scene.enter("room", CHANNEL)
+    await scene.rest()
+    assert not scene.manager.told("ConfbridgeStopRecord")
+
+
 # --- out of sight ----------------------------------------------------------------------------------------------------
 
 
