@@ -24,6 +24,7 @@ PERMITTED: Final = frozenset(
         *("bridgelist", "bridgeinfo", "getvar", "extensionstate", "presencestate", "devicestatelist"),
         *("queuestatus", "queuesummary", "parkedcalls", "confbridgelist", "confbridgelistrooms"),
         *("pjsipshowendpoints", "pjsipshowendpoint", "pjsipshowcontacts", "pjsipshowregistrationsoutbound"),
+        "showdialplan",
         # what makes less recording, and call control of class `call`
         *("mixmonitormute", "stopmixmonitor", "confbridgestoprecord"),
         *("hangup", "setvar", "redirect", "blindtransfer", "atxfer", "cancelatxfer", "bridge", "bridgekick"),
@@ -36,6 +37,16 @@ _OWN: Final = frozenset({"login", "logoff", "challenge", "events", "waitevent"})
 _FUNCTIONS: Final = frozenset(
     {"CHANNEL", "CALLERID", "CONNECTEDLINE", "PJSIP_HEADER", "DEVICE_STATE", "MIXMONITOR", "CDR"}
 )
+_PROBE: Final = re.compile(
+    r"STAT\(e,/\)"  # is there a root folder: answered only with live_dangerously = yes
+    r"|ENV\(AST_VERSION\)|FEATUREMAP\(automixmon\)"
+    r"|PJSIP_DIAL_CONTACTS\([A-Za-z0-9_.-]{1,80}\)|PJSIP_ENDPOINT\([A-Za-z0-9_.-]{1,80},one_touch_recording\)"
+    r"|AST_CONFIG\((?:manager\.conf,[A-Za-z0-9_.-]{1,80},(?:read|write),-1"
+    r"|queues\.conf,[A-Za-z0-9_.-]{1,80},monitor-format,-1)\)"
+)
+"""What `consent-gateway doctor` asks a server beside: whole values of a Getvar without a channel. They read one setting
+each, none of them a secret, and change nothing."""
+
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -54,7 +65,8 @@ def check_action(name: str, fields: Mapping[str, str], variables: Mapping[str, s
     recorder on the channel, whoever muted it); the actions with which a client keeps its own connection.
 
     Only with *allow_system*: everything that is not in `PERMITTED` (`Originate`, `UpdateConfig`, `MixMonitor`,
-    whatever needs class `system`), and dialplan functions other than those that read or set a call's own data.
+    whatever needs class `system`), and dialplan functions other than those that read or set a call's own data, and
+    the few of `_PROBE`.
     """
     _check_form(name, fields, variables)
     action = name.lower()
@@ -73,6 +85,8 @@ def check_action(name: str, fields: Mapping[str, str], variables: Mapping[str, s
         return
     if action not in PERMITTED:
         raise AmiError("Action", f"{name} is not among the actions permitted without allow_system")
+    if action == "getvar" and given.keys() == {"variable"} and _PROBE.fullmatch(given["variable"]):
+        return
     for key in ("variable", "variables"):
         if {function.upper() for function in _FUNCTION.findall(given.get(key, ""))} - _FUNCTIONS:
             raise AmiError(key.title(), "calls a dialplan function that is not permitted without allow_system")

@@ -109,6 +109,49 @@ def test_a_dialplan_function_that_reaches_out_needs_allow_system(action: str, fu
         check(action, {"Channel": "c", key: harmless})
 
 
+PROBES = (
+    *("STAT(e,/)", "ENV(AST_VERSION)", "FEATUREMAP(automixmon)", "PJSIP_DIAL_CONTACTS(consent-gateway)"),
+    *("PJSIP_ENDPOINT(alice,one_touch_recording)", "AST_CONFIG(queues.conf,sales,monitor-format,-1)"),
+    *("AST_CONFIG(manager.conf,consent-gateway,read,-1)", "AST_CONFIG(manager.conf,consent-gateway,write,-1)"),
+)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_what_the_doctor_asks_passes_as_it_stands_and_nothing_near_it(probe: str) -> None:
+    check("Getvar", {"Variable": probe})
+    refused: list[tuple[str, dict[str, str]]] = [
+        ("Setvar", {"Variable": probe}),
+        ("Setvar", {"Variable": probe, "Value": "1"}),
+        ("Status", {"Variables": probe}),
+        ("Getvar", {"Variable": probe, "Channel": "PJSIP/alice-00000001"}),
+        ("Getvar", {"Variable": f"{probe}x"}),
+        ("Getvar", {"Variable": f" {probe}"}),
+        ("Getvar", {"Variable": f"{probe}SHELL(id)"}),
+        ("Getvar", {"Variable": f"${{{probe}}}"}),
+        ("Getvar", {"Variable": probe.lower()}),
+        ("Getvar", {"Variable": probe.replace(")", ",x)")}),
+    ]
+    for name, fields in refused:
+        with pytest.raises(AmiError, match="dialplan function"):
+            check(name, fields)
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        *("STAT(e,/etc/passwd)", "STAT(s,/)", "STAT(e,/,x)", "ENV(PATH)", "FEATUREMAP(blindxfer)", "FEATUREMAP()"),
+        *("AST_CONFIG(manager.conf,consent-gateway,secret,-1)", "AST_CONFIG(manager.conf,consent-gateway,secret)"),
+        *("AST_CONFIG(pjsip.conf,alice,password,-1)", "AST_CONFIG(/etc/asterisk/manager.conf,a,read,-1)"),
+        *("AST_CONFIG(manager.conf,a,secret,-1,read,-1)", "AST_CONFIG(manager.conf,a)read,-1)"),
+        *("AST_CONFIG(queues.conf,${SHELL(id)},monitor-format,-1)", "AST_CONFIG(queues.conf,,monitor-format,-1)"),
+        *("PJSIP_ENDPOINT(alice,auth)", "PJSIP_ENDPOINT(a,auth,one_touch_recording)", "PJSIP_DIAL_CONTACTS(a,b)"),
+    ],
+)
+def test_no_other_value_of_a_probed_function_passes(probe: str) -> None:
+    with pytest.raises(AmiError, match="dialplan function"):
+        check("Getvar", {"Variable": probe})
+
+
 @pytest.mark.parametrize(
     "control", ["\r", "\n", "\r\n", "\x00", "\t", "\x0b", "\x1b", "\x7f", "\x85", "\u2028", "\ud800"]
 )
