@@ -84,21 +84,26 @@ def agent_route(template: str) -> Callable[[CallFacts], str]:
     return route
 
 
+def manager_server(section: Asterisk) -> ManagerServer:
+    """Return where and how to log in to a server of the configuration. Raises `SettingsError`."""
+    host, _, port = section.ami.rpartition(":")
+    return ManagerServer(
+        section.name,
+        host.strip("[]"),
+        section.user,
+        section.read_secret(),
+        port=int(port),
+        tls=ssl.create_default_context() if section.tls else None,
+    )
+
+
 def asterisk_pbx(sections: Sequence[Asterisk]) -> AsteriskPbx | None:
     """Return the Asterisk servers of the configuration, None when there is none. Raises `SettingsError`."""
     servers = []
     for section in sections:
-        host, _, port = section.ami.rpartition(":")
-        server = ManagerServer(
-            section.name,
-            host.strip("[]"),
-            section.user,
-            section.read_secret(),
-            port=int(port),
-            tls=ssl.create_default_context() if section.tls else None,
-        )
+        server = manager_server(section)
         client = AmiClient(server) if section.client == "own" else library_client(server)
-        source = section.source or host
+        source = section.source or section.ami.rpartition(":")[0]
         servers.append(
             AsteriskServer(client, source, section.agents, section.endpoint, section.spool, section.foreign_recorders)
         )

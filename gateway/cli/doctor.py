@@ -18,6 +18,7 @@ from gateway.adapters.prompts.library import load_prompts
 from gateway.adapters.store.evidence_log import EvidenceReader
 from gateway.adapters.store.registry import RegistryDatabase
 from gateway.bootstrap import MINIMUM_FREE_BYTES, Folders
+from gateway.cli.doctor_asterisk import examine
 from gateway.cli.output import NO, OK, OUT_OF_REACH_ERRORS, complain, say, say_json, settings_or_exit, why
 from gateway.policy.book import warnings
 from gateway.policy.errors import PolicyError
@@ -27,7 +28,7 @@ SLOW_SYNC_MS = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing examined. *state*: ok, warning or error."""
+    """One thing examined. *state*: ok, warning, error, or unknown: not to be seen from here, and *what* says how."""
 
     name: str
     state: str
@@ -38,18 +39,18 @@ def run(config: Path | None, *, as_json: bool) -> int:
     """Examine everything; 0 when nothing is an error."""
     settings = settings_or_exit(config)
     checks: list[Check] = []
-    for check in _all(settings):
+    for check in _all(settings, config):
         checks.append(check)
         if not as_json:
-            mark = {"ok": "ok     ", "warning": "warning", "error": "ERROR  "}[check.state]
-            (complain if check.state == "error" else say)(f"{mark}  {check.name:<10} {check.what}")
+            mark = {"ok": "ok     ", "warning": "warning", "error": "ERROR  ", "unknown": "unknown"}[check.state]
+            (complain if check.state == "error" else say)(f"{mark}  {check.name:<14} {check.what}")
     failed = any(check.state == "error" for check in checks)
     if as_json:
         say_json({"ok": not failed, "checks": [{"name": c.name, "state": c.state, "what": c.what} for c in checks]})
     return NO if failed else OK
 
 
-def _all(settings: Settings) -> Iterator[Check]:
+def _all(settings: Settings, config: Path | None) -> Iterator[Check]:
     yield _python()
     yield from _library(settings)
     yield from _prompts_and_policies(settings)
@@ -57,6 +58,8 @@ def _all(settings: Settings) -> Iterator[Check]:
     yield from _databases(settings)
     yield from _ports(settings)
     yield _clock()
+    for name, found in examine(settings, config):
+        yield Check(found.name, found.state, f"{name}: {found.what}")
 
 
 def _python() -> Check:

@@ -10,7 +10,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ bridge_holding res_musiconhold res_parking app_confbridge app_queue app_read
 app_dial app_stack app_softhangup app_mixmonitor app_verbose app_userevent app_playback app_exec app_system
 func_channel func_callerid func_strings func_logic func_devstate func_env func_shell pbx_config
 """
+
+
+Edits = Mapping[str, Callable[[str], str]]
 
 
 class AsteriskMissing(AssertionError):
@@ -90,8 +93,13 @@ class Asterisk:
 
 
 @asynccontextmanager
-async def running(*, gateway: str, agent: str, trunk: str) -> AsyncIterator[Asterisk]:
+async def running(
+    *, gateway: str, agent: str, trunk: str, edits: Edits | None = None, modules: str = ""
+) -> AsyncIterator[Asterisk]:
     """Start an Asterisk whose gateway, agent and trunk are at these addresses (`host:port`), and stop it after.
+
+    *edits*: for a test of a server that is set up wrongly, a configuration file's name (`pjsip`; a new one begins
+    empty) to what makes another text of its text. *modules*: more than the rig's own, with spaces between them.
 
     A call from user `agent` takes the example's outbound route, any other call the inbound one. Raises
     `AsteriskMissing` when `make asterisk` was not run.
@@ -106,7 +114,8 @@ async def running(*, gateway: str, agent: str, trunk: str) -> AsyncIterator[Aste
         (str(loader), "--library-path", str(loader.parent), str(binary), "-C", str(folder / "etc" / "asterisk.conf")),
     )
     try:
-        _configure(switch, gateway, agent, trunk)
+        _configure(switch, gateway, agent, trunk, modules)
+        _edit(switch, edits or {})
         await _start(switch)
         yield switch
     finally:
@@ -123,15 +132,24 @@ def _installed() -> tuple[Path, Path]:
     return loaders[0], binary
 
 
-def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
+def _edit(switch: Asterisk, edits: Edits) -> None:
+    for name, edit in edits.items():
+        file = switch.folder / "etc" / f"{name}.conf"
+        old = file.read_text() if file.exists() else ""
+        new = edit(old)
+        assert new != old, f"the edit of {name}.conf changes nothing"
+        file.write_text(new)
+
+
+def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str, modules: str) -> None:
     for name in ("etc", "log", "spool", "run", "lib"):
         (switch.folder / name).mkdir()
-    modules = next((ROOT / "usr" / "lib").glob("*/asterisk/modules"))
+    module_folder = next((ROOT / "usr" / "lib").glob("*/asterisk/modules"))
     for name, text in {
         "asterisk": f"""
             [directories]
             astetcdir = {switch.folder}/etc
-            astmoddir = {modules}
+            astmoddir = {module_folder}
             astvarlibdir = {switch.folder}/lib
             astdbdir = {switch.folder}/lib
             astkeydir = {switch.folder}/lib
@@ -143,7 +161,8 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str) -> None:
             live_dangerously = no
             nocolor = yes
             """,
-        "modules": "[modules]\nautoload = no\n" + "".join(f"load = {module}.so\n" for module in MODULES.split()),
+        "modules": "[modules]\nautoload = no\n"
+        + "".join(f"load = {module}.so\n" for module in f"{MODULES} {modules}".split()),
         "logger": "[logfiles]\nmessages = notice,warning,error\n",
         "http": "[general]\nenabled = no\n",
         "cdr": "[general]\nenable = no\n",

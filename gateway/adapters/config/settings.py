@@ -59,8 +59,9 @@ class Asterisk(_Section):
     *ami*: where its manager interface listens. *source*: the address its INVITEs come from, `host` or `host:port`; left
     out: the host of *ami*. *agents*: endpoints whose users need not be asked, `PJSIP/alice` or patterns such as
     `PJSIP/1???`; whoever else is connected counts as not covered, and the recorder waits. *spool*: where its
-    `/var/spool/asterisk/monitor` can be read, left out: not from this machine. *foreign_recorders*: what becomes of a
-    recorder on a gated channel that this gateway did not allow.
+    `/var/spool/asterisk/monitor` can be read, left out: not from this machine. *config_folder*: where its
+    `/etc/asterisk` can be read, for `consent-gateway doctor` alone. *foreign_recorders*: what becomes of a recorder on
+    a gated channel that this gateway did not allow.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "asterisk"
@@ -72,6 +73,7 @@ class Asterisk(_Section):
     agents: tuple[str, ...] = Field(min_length=1)
     endpoint: str = "PJSIP/consent-gateway"
     spool: Path | None = None
+    config_folder: Path | None = None
     tls: bool = False
     foreign_recorders: Literal["stop", "alarm", "ignore"] = "stop"
     client: Literal["own", "asterisk-ami"] = "own"

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from gateway.adapters.asterisk.ami.delivery import MAX_BACKLOG, Delivery
-from gateway.adapters.asterisk.ami.handshake import log_in, wait_booted
+from gateway.adapters.asterisk.ami.handshake import greet, log_in, wait_booted
 from gateway.adapters.asterisk.ami.session import Session
 from gateway.adapters.asterisk.ami.settings import ManagerServer, Patience, Surroundings
 from gateway.adapters.asterisk.ami.snapshot import read_snapshot
@@ -172,15 +172,7 @@ class AmiClient:
 
     async def _prepare(self, session: Session) -> ManagerSnapshot:
         connect_s = self._patience.connect_s
-        try:
-            async with asyncio.timeout(connect_s):
-                session.attach(await self._open(self._server, session.take, session.lose_because))
-                await session.greeted.wait()
-        except TimeoutError:
-            raise Unreachable(self.server, f"no connection with a greeting within {connect_s:g} s") from None
-        except OSError as error:
-            text = f"no connection ({type(error).__name__}); is it up, and does manager.conf bind this address?"
-            raise Unreachable(self.server, text) from None
+        await greet(session, self._server, self._open, connect_s)
         await log_in(session, self._server, connect_s)
         await wait_booted(session, self._patience.boot_s)
         return await read_snapshot(session, DEADLINE_S)

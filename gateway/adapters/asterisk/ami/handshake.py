@@ -7,10 +7,24 @@ from typing import Final
 
 from gateway.adapters.asterisk.ami.session import Session
 from gateway.adapters.asterisk.ami.settings import ManagerServer
+from gateway.adapters.asterisk.ami.transport import OpenTransport
 from gateway.ports.manager import ActionRefused, LoginRefused, ManagerResponse, Unreachable
 
 BOOT_POLL_S: Final = 1.0
 """How often a server that is still booting is asked again."""
+
+
+async def greet(session: Session, server: ManagerServer, open_transport: OpenTransport, deadline_s: float) -> None:
+    """Connect, and wait for the greeting. Raises `Unreachable`."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            session.attach(await open_transport(server, session.take, session.lose_because))
+            await session.greeted.wait()
+    except TimeoutError:
+        raise Unreachable(server.label, f"no connection with a greeting within {deadline_s:g} s") from None
+    except OSError as error:
+        text = f"no connection ({type(error).__name__}); is it up, and does manager.conf bind this address?"
+        raise Unreachable(server.label, text) from None
 
 
 async def log_in(session: Session, server: ManagerServer, deadline_s: float) -> None:
