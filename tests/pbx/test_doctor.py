@@ -4,6 +4,7 @@ very thing."""
 import asyncio
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,11 +16,13 @@ from typing import Any
 import pytest
 
 from gateway.adapters.asterisk.inspection.findings import Finding
+from gateway.adapters.asterisk.inspection.machine import spool_findings
 from gateway.adapters.config.settings import Asterisk as Section
 from gateway.adapters.config.settings import Settings, Sip
 from gateway.adapters.softphone import Softphone
 from gateway.cli.doctor_asterisk import examine
 from tests.support import asterisk
+from tests.support.ami import logged_in
 from tests.support.asterisk import FRAGMENTS
 
 pytestmark = pytest.mark.slow
@@ -148,12 +151,23 @@ async def test_every_file_is_readable_with_func_config_and_that_is_a_finding(tmp
         assert "noload = func_config.so" in texts(found, "pbx-config")
 
 
+async def test_the_commands_that_its_texts_name_are_there(tmp_path: Path) -> None:
+    async with practice(tmp_path, QUEUES, "app_queue res_musiconhold") as p:
+        for command in (
+            *("manager reload", "manager show user consent-gateway", "dialplan reload", "dialplan show consent-gate"),
+            *("module reload res_pjsip.so", "pjsip show contacts", "module reload features", "features show"),
+            "queue reload all",
+        ):
+            said = await p.switch.cli(command)
+            assert not said.startswith(("No such command", "Usage")) and "not found" not in said, said
+
+
 # --- the connection and the user ---
 
 
 async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     async with practice(tmp_path) as p:
-        port = asterisk.free_port(1)
+        port = asterisk.free_port(socket.SOCK_STREAM)
         found = await p.doctor(ami=f"127.0.0.1:{port}")
         assert wrong(found) == [("pbx-reach", "error"), ("pbx-spool", "unknown")]
         assert f"127.0.0.1:{port} is out of reach" in texts(found, "pbx-reach")
@@ -311,6 +325,12 @@ async def test_a_contact_that_does_not_answer(tmp_path: Path) -> None:
         found = await p.doctor()
         assert wrong(found) == [("pbx-endpoint", "warning")]
         assert "the gateway is not running" in texts(found, "pbx-endpoint")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:  # as a gateway that does not take its INVITEs
+            host, _, port = p.gateway.address.partition(":")
+            deaf.bind((host, int(port)))
+            found = await p.doctor()
+            assert wrong(found) == [("pbx-endpoint", "error")]
+            assert "allowed_sources" in texts(found, "pbx-endpoint")
 
 
 async def test_a_contact_that_is_another_address(tmp_path: Path) -> None:
@@ -351,8 +371,6 @@ async def test_a_spool_that_cannot_be_read(tmp_path: Path) -> None:
         try:
             if root:
                 os.seteuid(65_534)
-            from gateway.adapters.asterisk.inspection.machine import spool_findings
-
             found = list(spool_findings(monitor, str(p.switch.spool), same_machine=True))
         finally:
             if root:
@@ -391,8 +409,6 @@ async def test_two_sections_with_one_source(tmp_path: Path) -> None:
 
 
 async def test_a_live_gateways_connection_is_left_alone(tmp_path: Path) -> None:
-    from tests.support.ami import logged_in
-
     async with practice(tmp_path) as p:
         secret = p.switch.secrets["consent-gateway"]
         async with logged_in(p.switch.ami_port, "consent-gateway", secret) as gateways:

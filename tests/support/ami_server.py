@@ -1,6 +1,7 @@
 """A manager interface on loopback that a test scripts: it answers as Asterisk 22 does (`main/manager.c`).
 
-The user's classes are those of *permits*; `FullyBooted` is sent only with *tells_boot* (read class `system`).
+The user's classes are those of *permits*; `Getvar` answers from *variables*, an action of *lists* with those events.
+`FullyBooted` is sent only with *tells_boot* (read class `system`).
 """
 
 import asyncio
@@ -75,6 +76,8 @@ class ScriptedManager:
         self.silent: set[str] = set()
         self.errors: dict[str, str] = {}
         self.replies: dict[str, list[tuple[str, str]]] = {}
+        self.lists: dict[str, tuple[str, list[Pairs]]] = {}
+        self.variables: dict[str, str] = {}
         self.between: dict[str, list[Pairs]] = {}
         self.heard: list[Heard] = []
         self.connections = 0
@@ -182,6 +185,8 @@ class ScriptedManager:
             return [[("Response", "Error"), *mark, ("Message", self.errors[action])]]
         if action in self.replies:
             return [[("Response", "Success"), *mark, *self.replies[action]]]
+        if action in self.lists:
+            return self._list(heard.action, mark, *self.lists[action])
         if action in ("coreshowchannels", "status"):
             name = {"coreshowchannels": "CoreShowChannel"}.get(action, "Status")
             return self._list(heard.action, mark, name, self._channel_pairs())
@@ -223,6 +228,8 @@ class ScriptedManager:
             return [(name, "A thing to do  (Priv: call)") for name in sorted(self.permits)]
         if action == "corestatus":
             return [("CoreStartupDate", "2026-11-24" if self.booted else "1970-01-01")]
+        if action == "getvar":
+            return [("Variable", heard.get("Variable")), ("Value", self.variables.get(heard.get("Variable"), ""))]
         if action == "command":
             return [("Message", "Command output follows"), *(("Output", line) for line in self._printed(heard))]
         return [("Message", "Done")]

@@ -271,6 +271,27 @@ def test_doctor_says_what_is_wrong(config: Path) -> None:
     assert "secret" not in said.out
 
 
+def test_doctor_names_each_asterisk_that_is_out_of_reach(config: Path) -> None:
+    secret = config.parent / "ami.secret"
+    secret.write_text("hush-hush")
+    secret.chmod(0o600)
+    section = '[[asterisk]]\nname = "{}"\nami = "127.0.0.1:1"\nagents = ["PJSIP/a"]\nsource = "127.0.0.{}"\n'
+    config.write_text(
+        config.read_text()
+        + f'{section.format("here", 1)}secret_file = "{secret}"\n'
+        + f'{section.format("there", 1)}secret_file = "/nowhere"\n'
+    )
+    said = run("doctor", "--config", config, "--json")
+    assert said.code == 1 and said.json["ok"] is False
+    wrong = [(check["name"], check["what"]) for check in said.json["checks"] if check["state"] == "error"]
+    assert [(name, what.partition(":")[0]) for name, what in wrong] == [
+        *(("pbx-source", "there"), ("pbx-reach", "here"), ("pbx-secret", "there")),
+    ]
+    text = run("doctor", "--config", config)
+    assert text.code == 1 and "ERROR    pbx-reach      here: 127.0.0.1:1 is out of reach" in text.err
+    assert "hush-hush" not in said.out + text.out + text.err
+
+
 # --- configuration ---
 
 

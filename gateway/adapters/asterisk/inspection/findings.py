@@ -224,8 +224,8 @@ def _endpoint(facts: Facts) -> Iterator[Finding]:
     if survey.state == "INVALID":
         what = (
             f"there is no endpoint {name}: in pjsip.conf include consent/pjsip_consent.conf and write [consent-gateway]"
-            "(consent-gateway-aor) with the contact (dialplan/asterisk/README.md, step 2), then `pjsip reload`; "
-            "or set endpoint to the name it has"
+            "(consent-gateway-aor) with the contact (dialplan/asterisk/README.md, step 2), then `module reload "
+            "res_pjsip.so`; or set endpoint to the name it has"
         )
         yield Finding("pbx-endpoint", "error", what)
         return
@@ -233,8 +233,8 @@ def _endpoint(facts: Facts) -> Iterator[Finding]:
         yield Finding("pbx-contact", section.contact_state, section.contact)
     if survey.state == "UNAVAILABLE" and section.listens:
         what = (
-            f"the contact of {name} is not Avail, though the gateway runs: it must reach [sip] bind over UDP, and "
-            "[sip] allowed_sources must hold its address; `pjsip show contacts` must say Avail"
+            f"the contact of {name} is not Avail, though the gateway runs: let the server's UDP through to [sip] bind, and "
+            "write its address among [sip] allowed_sources; `pjsip show contacts` must then say Avail"
         )
         yield Finding("pbx-endpoint", "error", what)
     elif survey.state == "UNAVAILABLE":
@@ -291,7 +291,7 @@ def _phones(facts: Facts) -> Iterator[Finding]:
     for name in found[:20]:
         what = (
             f"PJSIP endpoint {shown(name)} has one_touch_recording = yes: its phone's record button records without "
-            "asking; in pjsip.conf write `one_touch_recording = no`, then `pjsip reload`"
+            "asking; in pjsip.conf write `one_touch_recording = no`, then `module reload res_pjsip.so`"
         )
         yield Finding("pbx-one-touch", "error", what)
     if files.endpoints is None:

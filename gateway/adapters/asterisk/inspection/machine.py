@@ -76,7 +76,10 @@ def contact_problem(contacts: Sequence[str], bind: str) -> tuple[str, State]:
     if not elsewhere:
         return "", "ok"
     told = ", ".join(address for address, _ in elsewhere)
-    remedy = "in pjsip.conf write `contact = sip:consent@HOST:PORT` with the address of [sip] bind, then `pjsip reload`"
+    remedy = (
+        "in pjsip.conf write `contact = sip:consent@HOST:PORT` with the address of [sip] bind, then `module reload "
+        "res_pjsip.so`"
+    )
     if any(local for _, local in elsewhere):
         return f"its contact for the gateway is {told}, and [sip] bind is {bind}: {remedy}", "error"
     what = f"its contact for the gateway is {told}, which is no address of this machine, and [sip] bind is {bind}"
