@@ -149,6 +149,10 @@ async def test_every_file_is_readable_with_func_config_and_that_is_a_finding(tmp
         found = await p.doctor(config_folder=None)
         assert wrong(found) == [("pbx-config", "warning"), ("pbx-one-touch", "unknown")]
         assert "noload = func_config.so" in texts(found, "pbx-config")
+        secret = p.switch.secrets["consent-gateway"]
+        async with logged_in(p.switch.ami_port, "consent-gateway", secret) as ami:
+            told = await ami.action("Getvar", Variable="AST_CONFIG(manager.conf,consent-gateway,secret)")
+            assert told["Value"] == secret
 
 
 async def test_the_commands_that_its_texts_name_are_there(tmp_path: Path) -> None:
@@ -239,6 +243,14 @@ async def test_automixmon_with_a_key(tmp_path: Path) -> None:
         for folder in (p.section["config_folder"], None):
             found = [f for f in await p.doctor(config_folder=folder) if f.name not in ("pbx-classes", "pbx-one-touch")]
             assert wrong(found) == [("pbx-automixmon", "error")]
+
+
+async def test_a_feature_code_that_records(tmp_path: Path) -> None:
+    edits = {"features": replaced("of-the-site = *55,self,NoOp", "of-the-site = *55,self,MixMonitor(a.wav)")}
+    async with practice(tmp_path, edits) as p:
+        found = await p.doctor()
+        assert wrong(found) == [("pbx-keys", "error")]
+        assert "feature code of-the-site starts MixMonitor" in texts(found, "pbx-keys")
 
 
 @pytest.mark.parametrize(

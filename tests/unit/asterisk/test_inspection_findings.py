@@ -105,6 +105,7 @@ def test_each_thing_is_a_finding_of_its_own(told: dict[str, Any], expected: list
         (replace(FILES, read=READ - {"dtmf"}), [("pbx-classes", "error")]),
         (replace(FILES, endpoints=("alice", "bob")), [("pbx-one-touch", "error")] * 2),
         (replace(FILES, queues=("sales",)), [("pbx-queues", "error")]),
+        (replace(FILES, keys=("rec",)), [("pbx-keys", "error")]),
         (replace(FILES, unread=("pjsip.conf",)), [("pbx-files", "error")]),
         (replace(FILES, dangerous=True, automixmon="*3"), []),
     ],
@@ -143,7 +144,7 @@ def everything() -> list[Finding]:
     bad = {"dialplan": (*GATE[:2], *steps), "automixmon": "*3", "dangerous": True, "read": frozenset()}
     bad |= {"one_touch": {NUMBER: True}, "queues": {NUMBER: "wav"}, "ahead_s": 99.0, "state": "INVALID"}
     bad |= {"actions": frozenset({"filter", "command", "originate", "updateconfig"})}
-    files = replace(FILES, endpoints=(NUMBER,), queues=(NUMBER,), unread=("pjsip.conf",))
+    files = replace(FILES, endpoints=(NUMBER,), queues=(NUMBER,), keys=(NUMBER,), unread=("pjsip.conf",))
     nothing = dict.fromkeys(("dangerous", "automixmon", "dialplan", "state", "ahead_s"))
     unknown = found(Files(), **nothing, queues={NUMBER: None})
     others = [*found(state="UNAVAILABLE"), *found(state=""), *found(dialplan=()), *found(booted=False)]

@@ -68,12 +68,13 @@ def test_the_facts_that_count(tmp_path: Path) -> None:
         tmp_path,
         manager="[general]\n[t](!)\nread = all\n[gw](t)\nsecret = hidden\nread = call, DTMF\n",
         asterisk="[options]\nlive_dangerously = Yes\n",
-        features="[featuremap]\nautomixmon => *3\n",
+        features="[featuremap]\nautomixmon => *3\n[applicationmap]\nrec => *5,self,MixMonitor(a.wav)\n"
+        "end => *6,self,StopMixMonitor()\n",
         pjsip="[t](!)\ntype=endpoint\none_touch_recording=on\n[alice](t)\n[bob](t)\none_touch_recording=no\n[alice]\ntype=aor\n",
         queues="[general]\n[sales]\nmonitor-format = wav\n[plain]\n",
     )
     facts = read_files(tmp_path, "gw")
-    assert facts == Files(frozenset({"call", "dtmf"}), True, "*3", ("alice",), ("sales",))
+    assert facts == Files(frozenset({"call", "dtmf"}), True, "*3", ("alice",), ("sales",), ("rec",))
     assert "hidden" not in repr(facts)
     assert read_files(tmp_path, "nobody").read is None
 

@@ -13,7 +13,8 @@ _TRUE = ("yes", "true", "y", "t", "1", "on")
 class Files:
     """What the files say; None: such a file was not read. *unread*: files that are there and could not be.
 
-    *endpoints*: those with `one_touch_recording = yes`. *queues*: those with a `monitor-format`.
+    *endpoints*: those with `one_touch_recording = yes`. *queues*: those with a `monitor-format`. *keys*: names of
+    feature codes (`[applicationmap]`) that start a MixMonitor.
     """
 
     read: frozenset[str] | None = None
@@ -21,6 +22,7 @@ class Files:
     automixmon: str | None = None
     endpoints: tuple[str, ...] | None = None
     queues: tuple[str, ...] | None = None
+    keys: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
 
@@ -50,6 +52,12 @@ def read_files(folder: Path | None, user: str) -> Files:
         automixmon=None if features is None else _last(_named(features, "featuremap"), "automixmon"),
         endpoints=None if pjsip is None else _one_touch(pjsip),
         queues=None if queues is None else tuple(s.name for s in queues if s.last("monitor-format")),
+        keys=tuple(
+            name
+            for section in _named(features, "applicationmap")
+            for name, value in section.settings
+            if "mixmonitor" in value.lower() and "stopmixmonitor" not in value.lower()
+        ),
         unread=tuple(unread),
     )
 

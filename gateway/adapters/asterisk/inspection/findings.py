@@ -233,8 +233,8 @@ def _endpoint(facts: Facts) -> Iterator[Finding]:
         yield Finding("pbx-contact", section.contact_state, section.contact)
     if survey.state == "UNAVAILABLE" and section.listens:
         what = (
-            f"the contact of {name} is not Avail, though the gateway runs: let the server's UDP through to [sip] bind, and "
-            "write its address among [sip] allowed_sources; `pjsip show contacts` must then say Avail"
+            f"the contact of {name} is not Avail, though the gateway runs: let the server's UDP through to [sip] bind, "
+            "and write its address among [sip] allowed_sources; `pjsip show contacts` must then say Avail"
         )
         yield Finding("pbx-endpoint", "error", what)
     elif survey.state == "UNAVAILABLE":
@@ -261,6 +261,12 @@ def _one_key(facts: Facts, dialplan: DialplanFacts | None) -> Iterator[Finding]:
         yield Finding("pbx-automixmon", "unknown", what)
     else:
         yield Finding("pbx-automixmon", "ok", "automixmon has no key")
+    for name in facts.files.keys:
+        what = (
+            f"feature code {shown(name)} starts MixMonitor: who presses it records without asking; take it out of "
+            "[applicationmap] in features.conf, then `module reload features`"
+        )
+        yield Finding("pbx-keys", "error", what)
     if dialplan is None:
         return
     if dialplan.sets_key:
