@@ -97,8 +97,8 @@ def manager_server(section: Asterisk) -> ManagerServer:
     )
 
 
-def asterisk_pbx(sections: Sequence[Asterisk]) -> AsteriskPbx | None:
-    """Return the Asterisk servers of the configuration, None when there is none. Raises `SettingsError`."""
+def asterisk_pbx(sections: Sequence[Asterisk]) -> AsteriskPbx:
+    """Return the Asterisk servers of the configuration. Raises `SettingsError`."""
     servers = []
     for section in sections:
         server = manager_server(section)
@@ -107,7 +107,7 @@ def asterisk_pbx(sections: Sequence[Asterisk]) -> AsteriskPbx | None:
         servers.append(
             AsteriskServer(client, source, section.agents, section.endpoint, section.spool, section.foreign_recorders)
         )
-    return AsteriskPbx(servers) if servers else None
+    return AsteriskPbx(servers)
 
 
 @dataclass(slots=True, eq=False)
@@ -123,7 +123,7 @@ class Gateway:
     api_keys: SqliteApiKeys
     prompts: FilePromptLibrary
     database: RegistryDatabase
-    pbx: AsteriskPbx | None = None
+    pbx: AsteriskPbx
 
     def not_ready(self) -> list[str]:
         """Return what stands against taking a call now; empty: ready."""
@@ -134,7 +134,7 @@ class Gateway:
             because.append("no SIP worker is running")
         elif not self.pool.free_calls:
             because.append("every SIP worker is full")
-        lost = [name for name, connected in (self.pbx.servers if self.pbx else {}).items() if not connected]
+        lost = [name for name, connected in self.pbx.servers.items() if not connected]
         if lost:
             because.append(f"no manager connection to {', '.join(lost)}: its calls are connected unasked, unrecorded")
         if shutil.disk_usage(self.settings.storage.folder).free < MINIMUM_FREE_BYTES:
@@ -147,8 +147,7 @@ class Gateway:
         await self.switchboard.drain(cause=cause)
         await self.front.stop()
         await self.pool.stop()
-        if self.pbx is not None:
-            await self.pbx.stop()
+        await self.pbx.stop()
         await self.database.aclose()
         await self.evidence.aclose()
 
@@ -210,12 +209,10 @@ async def start_gateway(settings: Settings) -> Gateway:
         )
         await recover(services)
         switchboard = Switchboard(services)
-        if pbx is not None:
-            await pbx.start()
+        await pbx.start()
         await pool.start(switchboard.on_media)
     except BaseException:
-        if pbx is not None:
-            await pbx.stop()
+        await pbx.stop()
         await front.stop()
         await database.aclose()
         await evidence.aclose()

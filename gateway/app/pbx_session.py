@@ -8,7 +8,7 @@ from gateway.app.session import CallSession
 from gateway.app.tasks import spawn
 from gateway.domain import commands as do
 from gateway.domain import events as ev
-from gateway.domain.call import AGENT, AGENT_KEY, CALLER
+from gateway.domain.call import AGENT, AGENT_KEY, CALLER, Phase
 from gateway.domain.pbx_call import CHANNEL
 from gateway.domain.recording import RecorderState
 from gateway.ports import media, pbx
@@ -36,10 +36,14 @@ class PbxSession(CallSession):
         """The agent's name: the endpoint of who joined last and is still there."""
         return next(reversed(self.lines.values()), "").partition("/")[2]
 
-    def sent_again(self, incoming: media.Incoming) -> None:
-        """The PBX sends the caller once more: his new leg takes the old one's place."""
+    def sent_again(self, incoming: media.Incoming) -> bool:
+        """The PBX sends the caller once more: his new leg takes the old one's place. Says whether it does: not before
+        he was given back."""
+        if self.call.phase is not Phase.TALKING:
+            return False
         self.legs[CALLER] = incoming.leg
         self.post(ev.CallSentAgain(at_ns=incoming.mono_ns))
+        return True
 
     def pbx_event(self, event: pbx.PbxEvent) -> None:
         """Queue what the PBX reported."""
@@ -61,6 +65,8 @@ class PbxSession(CallSession):
             case pbx.Left():
                 self.lines.pop(event.party, None)
                 self.post(ev.PartyGone(at_ns=at_ns, party=event.party))
+            case pbx.Abandoned():
+                self.post(ev.CallAbandoned(at_ns=at_ns))
             case pbx.Withdrew():
                 self.post(ev.WithdrawRequested(at_ns=at_ns, party=CALLER, actor=CALLER))
             case pbx.AgentWants():

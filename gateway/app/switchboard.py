@@ -98,11 +98,12 @@ class Switchboard:
 
     def _sent_by_pbx(self, pbx: Pbx, event: media.Incoming, headers: Mapping[str, str]) -> None:
         """A dialplan sends its caller to be asked. What cannot be watched is not asked: the dialplan goes on."""
-        running = self.sessions.get(headers.get("x-consent-call-id", ""))
-        channel = headers.get("x-consent-channel", "")
-        if isinstance(running, PbxSession) and running.channel.channel == channel:
-            self._legs[event.leg] = running
-            running.sent_again(event)
+        running = self._on_channel(headers.get("x-consent-channel", ""), event.source)
+        if running is not None:
+            if running.sent_again(event):
+                self._legs[event.leg] = running
+            else:
+                self.services.media.send(media.Reject(event.leg, 503, "Service Unavailable"))
             return
         facts = CallFacts(
             caller=event.from_number, called=headers.get("x-consent-called") or event.to_number, headers=headers
@@ -125,6 +126,16 @@ class Switchboard:
             self.services.media.send(media.Reject(event.leg, 503, "Service Unavailable"))
             return
         self._begin(session)
+
+    def _on_channel(self, channel: str, source: str) -> PbxSession | None:
+        """The live call of a channel of the PBX that *source* (`host:port`) belongs to."""
+        host = source.rpartition(":")[0]
+        for session in self.sessions.values():
+            if not isinstance(session, PbxSession) or session.channel.channel != channel:
+                continue
+            if session.incoming.source.rpartition(":")[0] == host:
+                return session
+        return None
 
     async def _serve(self, session: CallSession) -> None:
         """Run one call from its arrival to its end. Its registration runs beside it."""

@@ -191,6 +191,11 @@ class CallSentAgain(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallAbandoned(Event):
+    """Whoever called the person we are asking has hung up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartyJoined(Event):
     """Somebody else can be heard, or is about to be. *covered*: nobody has to ask him (an employee)."""
 

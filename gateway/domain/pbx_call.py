@@ -127,6 +127,11 @@ class PbxCall(Call):
         else:
             self._talk(told=False)
 
+    def _abandoned(self, event: ev.CallAbandoned) -> None:
+        """Nobody waits for the answer any more: the question ends, and the PBX does what it does then."""
+        if self.phase in (Phase.ASKING, Phase.TELLING):
+            self._emit(do.HangUpLeg(CALLER))
+
     def _hang_up(self, event: ev.HangUpRequested) -> None:
         """Let go of the call: its parties talk on, unrecorded."""
         self.legs[CHANNEL].gone = True
@@ -188,6 +193,7 @@ PBX_HANDLERS: Handlers = HANDLERS | {
     ev.CallReturned: PbxCall._call_returned,
     ev.CallSentAgain: PbxCall._sent_again,
     ev.LegEnded: PbxCall._leg_ended,
+    ev.CallAbandoned: PbxCall._abandoned,
     ev.PartyJoined: PbxCall._joined,
     ev.PartyGone: PbxCall._gone,
     ev.HangUpRequested: PbxCall._hang_up,

@@ -92,6 +92,11 @@ class Left(PbxEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Abandoned(PbxEvent):
+    """Whoever called the asked person (a call to outside) has hung up."""
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrew(PbxEvent):
     """The asked person withdrew by the dialplan's own key; it has stopped the recorder itself."""
 

@@ -237,6 +237,20 @@ async def test_who_is_called_outside_is_asked_before_the_agent_hears_him(tmp_pat
         await w.over(session)
 
 
+async def test_an_agent_who_hangs_up_ends_the_question_to_the_person_he_called(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        calling = await w.agent.call(f"sip:4915550100@127.0.0.1:{w.switch.sip_port}", from_number="agent")
+        person = speaking(await w.outside.incoming(15), PERSON)
+        await person.accept()
+        session = await w.session()
+        await w.asked(session)
+        await calling.hang_up()
+        assert await session.wait_for(lambda: session.call.phase != "asking", 1_500), "long before the question's end"
+        await person.ended(5)
+        entries = await w.over(session)
+        assert [e["verdict"] for e in entries["verdict"] if e["party"] == "caller"] == ["unanswered"]
+
+
 # --- who else is there -----------------------------------------------------------------------------------------------
 
 
@@ -322,7 +336,6 @@ async def test_a_gateway_that_stops_leaves_the_call_up_and_nothing_recording(tmp
 async def test_a_gateway_that_comes_back_stops_what_nobody_can_pause_any_more(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, agent, session = await recorded(w)
-        assert w.gateway.pbx is not None
         await w.gateway.pbx.stop()  # as if it had died: nothing reaches Asterisk any more
         await w.gateways.aclose()
         await w.start_gateway()

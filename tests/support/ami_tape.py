@@ -38,7 +38,17 @@ from gateway.ports.manager import (
 Line = dict[str, Any]
 WISHES = ("tell", "expect_recorder", "mute", "unmute", "close", "lamp", "ask_again", "hang_up", "forget")
 USED = frozenset(
-    {"BridgeEnter", "BridgeLeave", "Newchannel", "Hangup", "DTMFEnd", "MixMonitorStart", "MixMonitorStop", "UserEvent"}
+    {
+        "BridgeEnter",
+        "BridgeLeave",
+        "Newchannel",
+        "Hangup",
+        "HangupRequest",
+        "DTMFEnd",
+        "MixMonitorStart",
+        "MixMonitorStop",
+        "UserEvent",
+    }
 )
 """Events that the handler looks at; the others are not kept."""
 FIELDS = frozenset(

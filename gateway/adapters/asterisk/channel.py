@@ -17,6 +17,7 @@ from gateway.adapters.asterisk.spool import file_facts
 from gateway.app.tasks import spawn
 from gateway.ports.manager import ActionRefused, ManagerClient, ManagerError, ManagerResponse
 from gateway.ports.pbx import (
+    Abandoned,
     AgentWants,
     ChannelEnded,
     ForeignRecorder,
@@ -80,6 +81,7 @@ class AsteriskChannel:
         self._recorder = ""
         self._file = ""
         self._end_told = False
+        self._abandoned = False
         self._lamp_name: str | None = None
         self._others: dict[str, tuple[str, bool]] = {}
         self._last_key = ("", "", 0)
@@ -162,6 +164,12 @@ class AsteriskChannel:
             return
         self._last_key = by, digit, now
         self._tell(KeyPressed(now, by_asked, digit))
+
+    def abandoned(self) -> None:
+        """The channel that the call began with is gone, and it was not this one."""
+        if not self._abandoned:
+            self._abandoned = True
+            self._tell(Abandoned(time.monotonic_ns()))
 
     def withdrew(self) -> None:
         """The dialplan's withdrawal ran."""

@@ -100,6 +100,10 @@ class Switch:
         self.server = server
         self._watched: dict[str, AsteriskChannel] = {}
         self._bridges: dict[str, dict[str, str]] = {}
+        self._where: dict[str, str] = {}
+        """The bridge each channel is in."""
+        self._named: dict[str, str] = {}
+        """The channel of each name that is in a bridge."""
         self._rooms: dict[str, str] = {}
         """Conferences that are being recorded: bridge to the conference's name."""
         self._expected: dict[str, tuple[str, str]] = {}
@@ -143,6 +147,8 @@ class Switch:
         self._bridges = {
             bridge.id: {member: names.get(member, "") for member in bridge.members} for bridge in snapshot.bridges
         }
+        self._where = {member: bridge for bridge, members in self._bridges.items() for member in members}
+        self._named = {name: member for members in self._bridges.values() for member, name in members.items()}
         self._expected.clear()
         for channel in list(self._watched.values()):
             spawn(channel.back_in_sight(there=channel.channel in names), name="channel seen again")
@@ -174,18 +180,28 @@ class Switch:
             handler(self, event)
 
     def _entered(self, event: ManagerEvent) -> None:
-        self._expected.pop(event.get("Uniqueid"), None)
-        members = self._bridges.setdefault(event.get("BridgeUniqueid"), {})
-        members[event.get("Uniqueid")] = event.get("Channel")
+        uniqueid, bridge, name = event.get("Uniqueid"), event.get("BridgeUniqueid"), event.get("Channel")
+        self._expected.pop(uniqueid, None)
+        self._leave(uniqueid)
+        self._bridges.setdefault(bridge, {})[uniqueid] = name
+        self._where[uniqueid], self._named[name] = bridge, uniqueid
         self._look_round()
         self._guard_rooms()
 
     def _left(self, event: ManagerEvent) -> None:
-        members = self._bridges.get(event.get("BridgeUniqueid"), {})
-        members.pop(event.get("Uniqueid"), None)
-        if not members:
-            self._bridges.pop(event.get("BridgeUniqueid"), None)
+        if self._where.get(event.get("Uniqueid")) == event.get("BridgeUniqueid"):
+            self._leave(event.get("Uniqueid"))
         self._look_round()
+
+    def _leave(self, uniqueid: str) -> None:
+        """Take a channel out of its bridge, if it is in one."""
+        bridge = self._where.pop(uniqueid, None)
+        if bridge is None:
+            return
+        members = self._bridges[bridge]
+        self._named.pop(members.pop(uniqueid), None)
+        if not members:
+            del self._bridges[bridge]
 
     def _new(self, event: ManagerEvent) -> None:
         uniqueid, linkedid = event.get("Uniqueid"), event.get("Linkedid")
@@ -196,14 +212,19 @@ class Switch:
     def _hung_up(self, event: ManagerEvent) -> None:
         uniqueid = event.get("Uniqueid")
         self._expected.pop(uniqueid, None)
-        for bridge, members in list(self._bridges.items()):
-            members.pop(uniqueid, None)
-            if not members:
-                del self._bridges[bridge]
+        self._leave(uniqueid)
+        self._hanging_up(event)
         ended = self._watched.get(uniqueid)
         if ended is not None:
             ended.ended()
         self._look_round()
+
+    def _hanging_up(self, event: ManagerEvent) -> None:
+        """Asterisk tells so at once; the channel itself may have to wait for the end of what it waits for."""
+        uniqueid = event.get("Uniqueid")
+        for ours in list(self._watched.values()):
+            if ours.linkedid == uniqueid != ours.channel:
+                ours.abandoned()
 
     def _key(self, event: ManagerEvent) -> None:
         if event.get("Direction") != "Received":
@@ -276,12 +297,8 @@ class Switch:
     def _others(self, ours: AsteriskChannel) -> dict[str, str]:
         """Who else is connected to a watched channel, through Local channels too: unique id to line ("" for what is
         no person: our own leg, an announcement)."""
-        return {
-            uniqueid: self._line(name)
-            for bridge in self._bridges.values()
-            if ours.channel in bridge
-            for uniqueid, name in self._beyond(bridge, {ours.channel})
-        }
+        bridge = self._bridges.get(self._where.get(ours.channel, ""), {})
+        return {uniqueid: self._line(name) for uniqueid, name in self._beyond(bridge, {ours.channel})}
 
     def _beyond(self, bridge: Mapping[str, str], seen: set[str]) -> Iterable[tuple[str, str]]:
         for uniqueid, name in bridge.items():
@@ -293,11 +310,10 @@ class Switch:
                 yield uniqueid, name
                 continue
             other = name[:-1] + ("2" if name.endswith("1") else "1")
-            for far in self._bridges.values():
-                half = next((u for u, n in far.items() if n == other), None)
-                if half is not None and half not in seen:
-                    seen.add(half)
-                    yield from self._beyond(far, seen)
+            half = self._named.get(other)
+            if half is not None and half not in seen:
+                seen.add(half)
+                yield from self._beyond(self._bridges[self._where[half]], seen)
 
     def _line(self, name: str) -> str:
         """The endpoint a channel belongs to, "" when no person is behind it."""
@@ -312,6 +328,7 @@ _EVENTS: Final = {
     "BridgeLeave": Switch._left,
     "Newchannel": Switch._new,
     "Hangup": Switch._hung_up,
+    "HangupRequest": Switch._hanging_up,
     "DTMFEnd": Switch._key,
     "MixMonitorStart": Switch._recorder_started,
     "MixMonitorStop": Switch._recorder_stopped,

@@ -528,6 +528,29 @@ async def test_an_agents_own_keys_count_from_his_channel_only() -> None:
     assert [e.pause for e in scene.of(pbx.AgentWants) if isinstance(e, pbx.AgentWants)] == [True, False]
 
 
+async def test_who_called_and_hung_up_is_told() -> None:
+    scene = await open_scene()
+    scene.event("HangupRequest", CHANNEL)
+    assert not scene.heard
+    scene.event("HangupRequest", LINKEDID)
+    scene.event("Hangup", LINKEDID)
+    assert [type(heard) for heard in scene.heard] == [pbx.Abandoned]
+
+
+async def test_a_channel_is_in_one_bridge_at_a_time() -> None:
+    scene = await open_scene()
+    scene.enter("one", CHANNEL, "1.2")
+    scene.enter("two", "1.2")
+    assert len(scene.of(pbx.Left)) == 1
+    scene.leave("one", "1.2")  # comes late: he is in the other by now
+    scene.enter("two", CHANNEL)
+    assert len(scene.of(pbx.Joined)) == 2
+    for uniqueid in (CHANNEL, "1.2"):
+        scene.leave("two", uniqueid)
+    switch = scene.pbx._switches[0]
+    assert not switch._bridges and not switch._where and not switch._named
+
+
 async def test_a_call_is_ended_by_hanging_up_its_channel() -> None:
     scene = await open_scene()
     await scene.channel.hang_up()

@@ -200,6 +200,16 @@ def test_letting_go_leaves_the_channel_up_and_nothing_recording() -> None:
     (book >> closed() << do.CallOver("gateway stopped")).end()
 
 
+@pytest.mark.parametrize("begin", [asked, answered])
+def test_a_question_nobody_waits_for_ends(begin: Any) -> None:
+    book = begin() >> ev.CallAbandoned(at_ns=0) << do.HangUpLeg(CALLER) >> gone(CALLER, by="local")
+    (book >> gone(CHANNEL) << do.CallOver("caller hung up")).end()
+
+
+def test_a_conversation_that_its_caller_left_is_the_pbxs() -> None:
+    (recorded() >> ev.CallAbandoned(at_ns=0)).end()
+
+
 def test_returned_twice_or_out_of_turn_is_nothing() -> None:
     (recorded() >> RETURNED).end()
     (asked() >> RETURNED >> key("1", 100)).end()
