@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -118,8 +119,11 @@ async def test_who_hangs_up_while_being_asked_is_never_recorded_and_rings_nobody
         assert w.switch.recordings() == []
 
 
-async def test_the_agent_pauses_by_key_and_nothing_of_the_pause_is_in_the_file(tmp_path: Path) -> None:
-    async with whole(tmp_path) as w:
+@pytest.mark.parametrize("client", ["own", "asterisk-ami"])
+async def test_the_agent_pauses_by_key_and_nothing_of_the_pause_is_in_the_file(
+    tmp_path: Path, client: Literal["own", "asterisk-ami"]
+) -> None:
+    async with whole(tmp_path, client=client) as w:
         caller, session = await w.call()
         await w.asked(session)
         await caller.send_digit("1", 80)

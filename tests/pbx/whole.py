@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from gateway.adapters.config.settings import Asterisk as AsteriskSettings
 from gateway.adapters.softphone import Call, Softphone
@@ -114,7 +115,13 @@ class Whole:
 
 
 @asynccontextmanager
-async def whole(folder: Path, *, agents: tuple[str, ...] = ("PJSIP/agent",), **policy: str) -> AsyncIterator[Whole]:
+async def whole(
+    folder: Path,
+    *,
+    agents: tuple[str, ...] = ("PJSIP/agent",),
+    client: Literal["own", "asterisk-ami"] = "own",
+    **policy: str,
+) -> AsyncIterator[Whole]:
     """A started PBX with a started gateway."""
     port = asterisk.free_port(socket.SOCK_DGRAM)
     async with (
@@ -131,6 +138,7 @@ async def whole(folder: Path, *, agents: tuple[str, ...] = ("PJSIP/agent",), **p
             secret=switch.secrets["consent-gateway"],
             source=f"127.0.0.1:{switch.sip_port}",
             agents=agents,
+            client=client,
             spool=switch.spool / "monitor",
         )
         made = Whole(
