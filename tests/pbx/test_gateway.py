@@ -10,7 +10,6 @@ from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
 from tests.pbx.scene import AGENT, PERSON, heard, hears, level, speaking
 from tests.pbx.whole import Whole, whole
-from tests.support.ami import logged_in
 
 pytestmark = pytest.mark.slow
 SECRET = 0x10
@@ -300,8 +299,7 @@ async def test_a_recorder_nobody_allowed_is_stopped_and_told(tmp_path: Path) -> 
         await caller.send_digit("2", 80)
         agent = await w.agent_answers()
         await w.connected(caller, agent)
-        secret = w.switch.secrets["consent-gateway-recorder"]
-        async with logged_in(w.switch.ami_port, "consent-gateway-recorder", secret) as rogue:
+        async with w.rogue() as rogue:
             await rogue.action("MixMonitor", Channel=session.channel.channel, File="rogue.wav")
             await w.until(lambda: w.records(session))
         await caller.hang_up()
@@ -312,8 +310,7 @@ async def test_a_recorder_nobody_allowed_is_stopped_and_told(tmp_path: Path) -> 
 async def test_a_rogue_beside_the_allowed_recorder_ends_and_the_allowed_one_goes_on(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, _, session = await recorded(w)
-        secret = w.switch.secrets["consent-gateway-recorder"]
-        async with logged_in(w.switch.ami_port, "consent-gateway-recorder", secret) as rogue:
+        async with w.rogue() as rogue:
             await rogue.action("MixMonitor", Channel=session.channel.channel, File="rogue.wav")
         await w.until(lambda: w.records(session, session.call_id))
         await asyncio.sleep(0.3)

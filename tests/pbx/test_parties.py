@@ -11,7 +11,6 @@ from gateway.domain import commands as do
 from tests.pbx.scene import PERSON, hears, speaking
 from tests.pbx.test_gateway import SECRET, agents_channel, kept, press, recorded, with_anybody
 from tests.pbx.whole import Whole, whole
-from tests.support.ami import logged_in
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +38,20 @@ async def recorded_again(session: PbxSession) -> None:
 
 async def name_of(w: Whole, channel: str) -> str:
     return await w.observer.variable(channel, "CHANNEL(name)")
+
+
+async def in_a_room(w: Whole) -> tuple[Call, Call, PbxSession]:
+    """A recorded caller and his agent, both taken into a conference."""
+    caller, agent, session = await recorded(w)
+    await w.until(lambda: len(session.lines) == 1)
+    names = [await name_of(w, channel) for channel in (session.channel.channel, agents_channel(session))]
+    await w.observer.action(
+        "Redirect",
+        **{"Channel": names[0], "Context": "of-the-site", "Exten": "room", "Priority": "1"},
+        **{"ExtraChannel": names[1], "ExtraContext": "of-the-site", "ExtraExten": "room", "ExtraPriority": "1"},
+    )
+    await w.connected(caller, agent)
+    return caller, agent, session
 
 
 async def test_a_stranger_in_an_attended_transfer_is_never_recorded(tmp_path: Path) -> None:
@@ -81,16 +94,7 @@ async def test_a_stranger_who_is_bridged_in_from_another_call_is_not_recorded(tm
 
 async def test_a_conference_pauses_while_a_stranger_is_in_it(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
-        caller, agent, session = await recorded(w)
-        await w.until(lambda: len(session.lines) == 1)
-        both = session.channel.channel, agents_channel(session)
-        names = [await name_of(w, channel) for channel in both]
-        await w.observer.action(
-            "Redirect",
-            **{"Channel": names[0], "Context": "of-the-site", "Exten": "room", "Priority": "1"},
-            **{"ExtraChannel": names[1], "ExtraContext": "of-the-site", "ExtraExten": "room", "ExtraPriority": "1"},
-        )
-        await w.connected(caller, agent)
+        caller, agent, session = await in_a_room(w)
         assert not strangers(session)
         stranger = await calls_in(w, "7200")
         await paused_for_a_stranger(session)
@@ -106,17 +110,8 @@ async def test_a_conference_pauses_while_a_stranger_is_in_it(tmp_path: Path) -> 
 async def test_a_conferences_own_recorder_is_told(tmp_path: Path) -> None:
     """Asterisk lets only a user with class `system` stop it, and ours has none."""
     async with whole(tmp_path) as w:
-        caller, agent, session = await recorded(w)
-        await w.until(lambda: len(session.lines) == 1)
-        names = [await name_of(w, channel) for channel in (session.channel.channel, agents_channel(session))]
-        await w.observer.action(
-            "Redirect",
-            **{"Channel": names[0], "Context": "of-the-site", "Exten": "room", "Priority": "1"},
-            **{"ExtraChannel": names[1], "ExtraContext": "of-the-site", "ExtraExten": "room", "ExtraPriority": "1"},
-        )
-        await w.connected(caller, agent)
-        secret = w.switch.secrets["consent-gateway-recorder"]
-        async with logged_in(w.switch.ami_port, "consent-gateway-recorder", secret) as rogue:
+        caller, agent, session = await in_a_room(w)
+        async with w.rogue() as rogue:
             await rogue.action("ConfbridgeStartRecord", Conference="room", RecordFile="rogue-room.wav")
             alarms = w.journal
             await w.until(lambda: any(isinstance(what, do.RaiseAlarm) for _, _, what in alarms.entries))

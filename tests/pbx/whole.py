@@ -7,7 +7,7 @@ sent.
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -82,6 +82,11 @@ class Whole:
         for entry in await log.entries(session.call_id):
             entries.setdefault(entry.kind, []).append(dict(entry.facts))
         return entries
+
+    def rogue(self) -> AbstractAsyncContextManager[Ami]:
+        """Somebody else's connection, with class `system`."""
+        name = "consent-gateway-recorder"
+        return logged_in(self.switch.ami_port, name, self.switch.secrets[name])
 
     async def until(self, condition: Callable[[], Awaitable[bool] | bool], timeout_s: float = 10) -> None:
         """Wait until *condition* holds of what calls nobody back."""
