@@ -77,7 +77,8 @@ async def _pause(session: PbxSession, command: do.PauseRecorder) -> None:
 async def _close(session: PbxSession, command: do.CloseRecorder) -> None:
     if command.recording != session.call.recording:
         return  # not ours: whoever watches the channel has dealt with it
-    session.purge = command.purge
+    if command.purge:
+        session.to_remove.add(command.recording)
     verdict = session.call.verdict
     told = UNTOLD if verdict in COVERED or verdict is Verdict.PENDING else str(verdict)
 

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from gateway.app.session import CallSession
 from gateway.app.tasks import spawn
 from gateway.domain import commands as do
@@ -13,6 +15,8 @@ from gateway.domain.pbx_call import CHANNEL
 from gateway.domain.recording import RecorderState
 from gateway.ports import media, pbx
 
+_log = structlog.get_logger(__name__)
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class PbxSession(CallSession):
@@ -21,7 +25,8 @@ class PbxSession(CallSession):
     channel: pbx.PbxChannel = field(init=False)
     lines: dict[str, str] = field(default_factory=dict, repr=False)
     """The covered parties who are connected, by the PBX's name of their channel: the endpoint each uses."""
-    purge: bool = False
+    to_remove: set[str] = field(default_factory=set)
+    """Recordings whose file is to go: the caller withdrew, and the policy says so."""
     in_sight: bool = True
     _ran_ns: int = 0
 
@@ -67,6 +72,8 @@ class PbxSession(CallSession):
                 self.post(ev.PartyGone(at_ns=at_ns, party=event.party))
             case pbx.Abandoned():
                 self.post(ev.CallAbandoned(at_ns=at_ns))
+            case pbx.TakenBack():
+                self.post(ev.CallTakenBack(at_ns=at_ns))
             case pbx.Withdrew():
                 self.post(ev.WithdrawRequested(at_ns=at_ns, party=CALLER, actor=CALLER))
             case pbx.AgentWants():
@@ -91,7 +98,10 @@ class PbxSession(CallSession):
     async def _recorder_gone(self, event: pbx.RecorderGone, recording: str) -> None:
         self._ran_ns = 0
         await self.channel.lamp("off")
-        facts = await self.channel.kept(event.file, purge=self.purge)
+        purge = recording in self.to_remove
+        facts = await self.channel.kept(event.file, purge=purge)
+        if purge and event.file and not facts["purged"]:
+            _log.warning("alarm", alarm="recording_not_removed", call_id=self.call_id)
         self.post(ev.RecorderClosed(at_ns=event.mono_ns, recording=recording, facts=facts))
 
     def _arrival(self) -> dict[str, object]:

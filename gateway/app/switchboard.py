@@ -144,7 +144,7 @@ class Switchboard:
             await session.run()
         finally:
             self.sessions.pop(session.call_id, None)
-            self._legs.pop(session.incoming.leg, None)
+            self._legs = {leg: known for leg, known in self._legs.items() if known is not session}
             self._count(f"verdict_{session.call.verdict}")
             self.services.media.send(media.HangUp(session.incoming.leg, 500))
             session.over.set()

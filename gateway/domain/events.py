@@ -191,6 +191,11 @@ class CallSentAgain(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallTakenBack(Event):
+    """The PBX stops its recorder because the caller is to be asked once more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallAbandoned(Event):
     """Whoever called the person we are asking has hung up."""
 

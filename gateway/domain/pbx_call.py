@@ -12,7 +12,7 @@ from gateway.domain import commands as do
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, HANDLERS, PHASES, Call, Handlers, Leg, Phase
 from gateway.domain.consent import COVERED, Consent, State
-from gateway.domain.recording import LIVE, Hold, Stage
+from gateway.domain.recording import LIVE, Hold, RecorderState, Stage
 from gateway.domain.rules import FailMode, Rules
 
 CHANNEL = "channel"
@@ -20,6 +20,10 @@ CHANNEL = "channel"
 
 ALONE = "nobody_covered"
 """The hold of a caller whose last covered party has left him: whoever comes next may be anybody."""
+
+RETURN_TIMER = "return"
+RETURN_LIMIT_MS = 2_000
+"""A caller who agreed waits so long for his evidence to be on the disk; then he goes on, unrecorded."""
 
 UNTOLD = "unknown"
 """The verdict the dialplan begins with, and keeps when there is none that it may act on."""
@@ -46,6 +50,7 @@ class PbxCall(Call):
         self.others: dict[str, bool] = {}
         self._told_pbx = False
         self._returned = False
+        self._late = False
 
     @property
     def handlers(self) -> Handlers:
@@ -54,7 +59,8 @@ class PbxCall(Call):
     # --- the recorder's permission ----------------------------------------------------------------------------------
 
     def _may_be_recorded(self) -> bool:
-        connected = self.phase is Phase.RETURNING or (self.phase is Phase.TALKING and self._told_pbx)
+        returning = self.phase is Phase.RETURNING and not self._late
+        connected = returning or (self.phase is Phase.TALKING and self._told_pbx)
         return connected and self.provable and "recording" in self.rules.purposes
 
     def _present(self) -> Iterable[Consent]:
@@ -65,9 +71,9 @@ class PbxCall(Call):
         return () if self.phase is Phase.RETURNING else self.holds.values()
 
     def _further(self) -> bool:
-        """A call that may not be recorded is given back by this; one that may, by its recorder's opening."""
-        idle = self.recorder.stage in (Stage.IDLE, Stage.FAILED)
-        if self.phase is not Phase.RETURNING or self._returned or not idle or self._waiting:
+        """A call that is not to be recorded is given back by this, at once; one that is, by its recorder's opening."""
+        opens = self.desired is not RecorderState.OFF and self.recorder.stage is not Stage.FAILED
+        if self.phase is not Phase.RETURNING or self._returned or opens:
             return False
         self._returned = True
         self._emit(do.ReturnCall(CALLER, UNTOLD if self.verdict in COVERED else str(self.verdict)))
@@ -77,8 +83,9 @@ class PbxCall(Call):
 
     def _go_on(self) -> None:
         self._go(Phase.RETURNING)
-        self._returned = False
+        self._returned = self._late = False
         self._why = "returned to the PBX"
+        self._emit(do.StartTimer(RETURN_TIMER, RETURN_LIMIT_MS))
         if AGENT not in self.parties:
             self.parties[AGENT] = Consent(AGENT, state=State.NOT_REQUIRED)
             self.legs[AGENT] = Leg(up=True, gone=True)  # up: has keys; gone: not ours to end
@@ -116,6 +123,20 @@ class PbxCall(Call):
             self._left_unheard(event)
         elif self.phase is Phase.RETURNING:
             self._talk(told=False)
+        elif self.phase is Phase.TALKING and self.parties[CALLER].state is State.NOT_ASKED:
+            self._step(CALLER, ev.PartyLeft(at_ns=event.at_ns))
+
+    def _timer(self, event: ev.TimerFired) -> None:
+        if event.timer == RETURN_TIMER:
+            self._late = self.phase is Phase.RETURNING and self.recorder.stage not in LIVE
+        else:
+            super()._timer(event)
+
+    def _taken_back(self, event: ev.CallTakenBack) -> None:
+        """The dialplan is about to stop its recorder and to send the caller again."""
+        if self.phase is Phase.TALKING:
+            self._told_pbx = False
+            self._why = "to be asked again"
 
     def _left_unheard(self, event: ev.LegEnded) -> None:
         """The leg ended before the PBX was told: its dialplan goes on without a verdict, and nothing is recorded."""
@@ -123,7 +144,7 @@ class PbxCall(Call):
         if self.rules.fail_mode is FailMode.REFUSE_CALL:
             self._end("recording refused")
         elif self.phase is Phase.ARRIVED:
-            self._end("the caller's leg was never up")
+            self._let_go("the caller's leg was never up")
         else:
             self._talk(told=False)
 
@@ -133,9 +154,12 @@ class PbxCall(Call):
             self._emit(do.HangUpLeg(CALLER))
 
     def _hang_up(self, event: ev.HangUpRequested) -> None:
-        """Let go of the call: its parties talk on, unrecorded."""
+        self._let_go(event.cause)
+
+    def _let_go(self, cause: str) -> None:
+        """End the call here: its parties talk on in the PBX, unrecorded."""
         self.legs[CHANNEL].gone = True
-        self._end(event.cause)
+        self._end(cause)
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
@@ -194,6 +218,8 @@ PBX_HANDLERS: Handlers = HANDLERS | {
     ev.CallSentAgain: PbxCall._sent_again,
     ev.LegEnded: PbxCall._leg_ended,
     ev.CallAbandoned: PbxCall._abandoned,
+    ev.CallTakenBack: PbxCall._taken_back,
+    ev.TimerFired: PbxCall._timer,
     ev.PartyJoined: PbxCall._joined,
     ev.PartyGone: PbxCall._gone,
     ev.HangUpRequested: PbxCall._hang_up,

@@ -31,12 +31,13 @@ class Liveness:
     def look(self, now: float, packets: int | None, *, audio_due: bool, limit_s: float) -> Sign:
         """Say what *packets*, the number of RTP packets received so far (None: it cannot be told), amounts to.
 
-        *lost*: no audio for over *limit_s*, where it is due. Where it is not, *ask* after half of that without a sign
-        of life, and *lost* when there was none for another half either; the answer, if one comes, is a `spoke`.
+        *lost*: no audio for over *limit_s*, where it is due. Where it is not, or cannot be told, *ask* after half of
+        that without a sign of life, and *lost* when there was none for another half either; the answer, if one comes,
+        is a `spoke`.
         """
         if packets is not None and packets != self._packets:
             self._packets, self._audio_at = packets, now
-        if audio_due:
+        if audio_due and packets is not None:
             return "lost" if now - self._audio_at > limit_s else "there"
         seen = max(self._audio_at, self._spoke_at)
         asked = self._asked_at > seen

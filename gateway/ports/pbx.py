@@ -97,6 +97,11 @@ class Abandoned(PbxEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack(PbxEvent):
+    """The dialplan is about to stop the recorder, and to send the asked person to us once more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Withdrew(PbxEvent):
     """The asked person withdrew by the dialplan's own key; it has stopped the recorder itself."""
 

@@ -31,6 +31,7 @@ from gateway.ports.pbx import (
     RecorderGone,
     RecorderRuns,
     Sight,
+    TakenBack,
     WantsAgain,
     Withdrew,
 )
@@ -157,6 +158,12 @@ class AsteriskChannel:
         self._tell(ChannelEnded(time.monotonic_ns()))
         self.forget()
 
+    def replaced(self) -> None:
+        """Somebody else watches the channel from now on: for whoever watched it before, it has ended."""
+        self._gone()
+        self._tell(ChannelEnded(time.monotonic_ns(), seen=False))
+        self.forget()
+
     def key(self, by: str, digit: str, *, by_asked: bool) -> None:
         """A key came through."""
         now = time.monotonic_ns()
@@ -170,6 +177,10 @@ class AsteriskChannel:
         if not self._abandoned:
             self._abandoned = True
             self._tell(Abandoned(time.monotonic_ns()))
+
+    def taken_back(self) -> None:
+        """The dialplan's gate found its recorder running: it stops it, and asks again."""
+        self._tell(TakenBack(time.monotonic_ns()))
 
     def withdrew(self) -> None:
         """The dialplan's withdrawal ran."""
@@ -209,9 +220,7 @@ class AsteriskChannel:
         """The server can be seen again: what was is compared with what is."""
         self._generation = self._client.state.generation
         if not there:
-            self._gone()
-            self._tell(ChannelEnded(time.monotonic_ns(), seen=False))
-            self.forget()
+            self.replaced()
             return
         self._tell(Sight(time.monotonic_ns(), clear=True))
         if self._wanted != "none":

@@ -106,6 +106,8 @@ class Switch:
         """The channel of each name that is in a bridge."""
         self._rooms: dict[str, str] = {}
         """Conferences that are being recorded: bridge to the conference's name."""
+        self._rooms_told: set[tuple[str, str]] = set()
+        """Bridge and channel of those who were told of it."""
         self._expected: dict[str, tuple[str, str]] = {}
         """Channels of a watched call that nobody is connected to yet: unique id to (linked id, name)."""
 
@@ -115,6 +117,8 @@ class Switch:
             problem = self.server.client.state.problem
             raise PbxUnavailable(str(problem or f"Asterisk {self.server.client.server}: not connected"))
         server = self.server
+        if channel in self._watched:
+            self._watched[channel].replaced()
         watched = AsteriskChannel(
             server.client,
             channel,
@@ -150,6 +154,8 @@ class Switch:
         self._where = {member: bridge for bridge, members in self._bridges.items() for member in members}
         self._named = {name: member for members in self._bridges.values() for member, name in members.items()}
         self._expected.clear()
+        self._rooms.clear()
+        self._rooms_told.clear()
         for channel in list(self._watched.values()):
             spawn(channel.back_in_sight(there=channel.channel in names), name="channel seen again")
         self._look_round()
@@ -251,14 +257,18 @@ class Switch:
         self._guard_rooms()
 
     def _room_not_recorded(self, event: ManagerEvent) -> None:
-        self._rooms.pop(event.get("BridgeUniqueid"), None)
+        bridge = event.get("BridgeUniqueid")
+        self._rooms.pop(bridge, None)
+        self._rooms_told = {pair for pair in self._rooms_told if pair[0] != bridge}
 
     def _guard_rooms(self) -> None:
         """A conference that records has a recorder on everybody in it."""
-        for bridge in [b for b in self._rooms if self._watched.keys() & self._bridges.get(b, {}).keys()]:
-            conference = self._rooms.pop(bridge)
-            here = [self._watched[channel] for channel in self._watched.keys() & self._bridges[bridge].keys()]
-            spawn(here[0].stop_room(conference, here), name="conference recorded")
+        for bridge, conference in self._rooms.items():
+            inside = self._watched.keys() & self._bridges.get(bridge, {}).keys()
+            new = [self._watched[channel] for channel in inside if (bridge, channel) not in self._rooms_told]
+            if new:
+                self._rooms_told |= {(bridge, watched.channel) for watched in new}
+                spawn(new[0].stop_room(conference, new), name="conference recorded")
 
     def _user_event(self, event: ManagerEvent) -> None:
         uniqueid, name = event.get("Uniqueid"), event.get("UserEvent")
@@ -270,6 +280,8 @@ class Switch:
         ours = self._watched.get(uniqueid)
         if ours is not None and name == "ConsentWithdrawn":
             ours.withdrew()
+        elif ours is not None and name == "ConsentGate":
+            ours.taken_back()
         elif ours is not None and name == "ConsentAgain":
             ours.wants_again()
 
@@ -334,5 +346,6 @@ _EVENTS: Final = {
     "MixMonitorStop": Switch._recorder_stopped,
     "ConfbridgeRecord": Switch._room_recorded,
     "ConfbridgeStopRecord": Switch._room_not_recorded,
+    "ConfbridgeEnd": Switch._room_not_recorded,
     "UserEvent": Switch._user_event,
 }

@@ -32,7 +32,7 @@ def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, obje
     file = folder / "/".join(PurePosixPath(path).parts[-2:])
     try:
         if purge:
-            file.unlink(missing_ok=True)
+            file.unlink()
             return facts | {"purged": True, "checked": "removed"}
         data, frames = _when_final(file)
     except OSError as error:

@@ -399,6 +399,31 @@ async def test_a_conference_whose_recorder_cannot_be_stopped_is_told() -> None:
     assert [e.stopped for e in scene.of(pbx.ForeignRecorder) if isinstance(e, pbx.ForeignRecorder)] == [False]
 
 
+async def test_a_conference_that_goes_on_recording_is_told_to_everybody_who_joins() -> None:
+    scene = await open_scene()
+    scene.channel._guard = "alarm"
+    scene.enter("room", CHANNEL)
+    scene.manager.report("ConfbridgeRecord", ("BridgeUniqueid", "room"), ("Conference", "team"))
+    await scene.rest()
+    second: list[pbx.PbxEvent] = []
+    other = scene.pbx.find(invite(channel="1.3"), second.append)
+    other._guard = "alarm"  # type: ignore[attr-defined]
+    scene.enter("room", "1.3")
+    await scene.rest()
+    assert len(scene.of(pbx.ForeignRecorder)) == 1
+    assert [type(event) for event in second if isinstance(event, pbx.ForeignRecorder)] == [pbx.ForeignRecorder]
+
+
+async def test_who_watches_a_channel_that_another_takes_over_is_told_the_end() -> None:
+    scene = await open_scene()
+    second: list[pbx.PbxEvent] = []
+    scene.pbx.find(invite(), second.append)
+    (ended,) = scene.of(pbx.ChannelEnded)
+    assert isinstance(ended, pbx.ChannelEnded) and not ended.seen
+    scene.event("Hangup")
+    assert len(scene.of(pbx.ChannelEnded)) == 1 and [type(event) for event in second] == [pbx.ChannelEnded]
+
+
 async def test_a_conference_without_ours_may_record() -> None:
     scene = await open_scene()
     scene.channel._guard = "stop"
@@ -508,7 +533,10 @@ async def test_asking_again_takes_both_out_of_a_conversation_of_two() -> None:
         await scene.channel.ask_again()
 
 
-@pytest.mark.parametrize(("event", "kind"), [("ConsentWithdrawn", pbx.Withdrew), ("ConsentAgain", pbx.WantsAgain)])
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [("ConsentWithdrawn", pbx.Withdrew), ("ConsentAgain", pbx.WantsAgain), ("ConsentGate", pbx.TakenBack)],
+)
 async def test_the_dialplans_own_keys(event: str, kind: type[pbx.PbxEvent]) -> None:
     scene = await open_scene()
     scene.event("UserEvent", UserEvent=event)

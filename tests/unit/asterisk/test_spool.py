@@ -65,6 +65,14 @@ def test_a_purge_removes_the_file(tmp_path: Path) -> None:
     assert not list((tmp_path / "consent").iterdir())
 
 
+@pytest.mark.parametrize("path", ["/elsewhere/other/call.wav", "/no/folder.wav"])
+def test_a_purge_that_finds_nothing_has_removed_nothing(tmp_path: Path, path: str) -> None:
+    write(tmp_path / "consent" / "call.wav", 1)
+    facts = spool.file_facts(tmp_path, path, purge=True)
+    assert facts["purged"] is False and "FileNotFoundError" in str(facts["checked"])
+    assert list((tmp_path / "consent").iterdir())
+
+
 def test_a_file_that_is_not_there_or_not_ours_to_see_says_so(tmp_path: Path) -> None:
     assert "FileNotFoundError" in str(spool.file_facts(tmp_path, WHERE, purge=False)["checked"])
     assert "not shared" in str(spool.file_facts(None, WHERE, purge=False)["checked"])

@@ -119,10 +119,35 @@ def test_anything_else_is_given_back_with_its_name(value: str, told: str) -> Non
     (book >> gone(CHANNEL) << do.CallOver("caller hung up")).end()
 
 
-def test_a_refusal_is_given_back_when_it_is_durable() -> None:
+def slow() -> Playbook:
+    """The caller hears the question, and the log is slow."""
     book = PbxBook(slow_log=True) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask")
-    book >> hears(ASK) >> key("2", 6_000) << says("refused") >> hears(TOLD)
-    (book >> DURABLE << do.ReturnCall(CALLER, "refused")).end()
+    return book >> hears(ASK)
+
+
+def test_a_refusal_waits_for_nothing() -> None:
+    book = slow() >> key("2", 6_000) << says("refused") >> hears(TOLD) << do.ReturnCall(CALLER, "refused")
+    (book >> RETURNED >> DURABLE).end()
+
+
+def test_who_agreed_waits_for_his_evidence_and_not_for_ever() -> None:
+    book = slow() >> key("1", 6_000) << says("granted") >> hears(TOLD) << do.StartTimer("return", 2_000)
+    book >> fires("return") << do.ReturnCall(CALLER, "unknown") >> RETURNED >> DURABLE
+    assert book.call.desired is RecorderState.OFF
+    book.end()
+
+
+def test_a_recorder_that_was_allowed_is_not_late() -> None:
+    book = answered() >> hears(TOLD) << opens() >> fires("return") >> RETURNED >> seen("on")
+    assert book.call.desired is RecorderState.ON
+    (book >> fires("return")).end()
+
+
+def test_the_limit_of_one_return_is_not_that_of_the_next() -> None:
+    book = slow() >> key("1", 6_000) << says("granted") >> hears(TOLD) >> fires("return")
+    book << do.ReturnCall(CALLER, "unknown") >> RETURNED >> gone(CALLER) >> DURABLE
+    book >> AGAIN << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask") >> hears(ASK_2) >> key("1", 6_000)
+    (book << says("granted") >> hears("caller:notice:2") >> DURABLE << opens("call-2")).end()
 
 
 def test_a_yes_to_something_else_is_not_told() -> None:
@@ -132,10 +157,9 @@ def test_a_yes_to_something_else_is_not_told() -> None:
 
 
 def test_a_yes_without_evidence_is_not_told() -> None:
-    book = PbxBook(slow_log=True) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask")
-    book >> hears(ASK) >> key("1", 6_000) << says("granted")
+    book = slow() >> key("1", 6_000) << says("granted")
     book.lose("verdict") << do.RaiseAlarm("evidence_unavailable")
-    (book >> hears(TOLD) >> DURABLE << do.ReturnCall(CALLER, "unknown") >> RETURNED).end()
+    (book >> hears(TOLD) << do.ReturnCall(CALLER, "unknown") >> DURABLE >> RETURNED).end()
 
 
 def test_without_a_question_the_call_is_given_back_to_be_recorded() -> None:
@@ -168,9 +192,9 @@ def test_who_is_gone_under_a_duty_to_record_is_hung_up() -> None:
     (book >> gone(CHANNEL, by="local") << do.CallOver("recording refused")).end()
 
 
-def test_a_leg_that_never_came_up_ends_the_call_here() -> None:
-    book = PbxBook() >> ARRIVES << do.AnswerCall(CALLER) >> gone(CALLER) << do.HangUpLeg(CHANNEL)
-    (book >> gone(CHANNEL) << do.CallOver("the caller's leg was never up")).end()
+def test_a_leg_that_never_came_up_is_the_end_here_and_not_of_the_callers_channel() -> None:
+    book = PbxBook() >> ARRIVES << do.AnswerCall(CALLER) >> gone(CALLER, code=487)
+    (book << do.CallOver("the caller's leg was never up")).end()
 
 
 def test_a_leg_that_ends_while_the_pbx_is_told_is_not_recorded() -> None:
@@ -285,6 +309,24 @@ def test_a_recorded_caller_who_is_sent_again_is_not_recorded_until_he_agrees_aga
     book = recorded() >> AGAIN << closes() << do.AnswerCall(CALLER) >> closed()
     book >> answers(CALLER) << says("ask") >> starts(ASK_2) >> gone(CALLER) << verdict("unanswered")
     assert book.call.desired is RecorderState.OFF and book.call.phase is Phase.TALKING
+    book.end()
+
+
+def test_who_is_sent_again_and_never_arrives_was_asked_and_gave_no_answer() -> None:
+    book = refused() >> AGAIN << do.AnswerCall(CALLER) >> gone(CALLER, code=487) << verdict("unanswered")
+    assert book.call.phase is Phase.TALKING
+    (book >> reconsent(request="r") << do.AskAgain() << do.Reply("r", True, "asking")).end()
+
+
+def test_a_recorder_that_the_dialplan_stops_to_ask_again_has_not_failed() -> None:
+    book = recorded() >> ev.CallTakenBack(at_ns=0) << closes(cause="to be asked again") >> closed() >> AGAIN
+    book << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask") >> hears(ASK_2) >> key("1", 6_000)
+    (book << says("granted") >> hears("caller:notice:2") << opens("call-2") >> RETURNED >> seen("on", "call-2")).end()
+
+
+def test_taken_back_out_of_turn_is_nothing() -> None:
+    book = answered() >> hears(TOLD) << opens() >> ev.CallTakenBack(at_ns=0) >> RETURNED >> seen("on")
+    assert book.call.desired is RecorderState.ON
     book.end()
 
 

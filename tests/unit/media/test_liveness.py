@@ -42,10 +42,14 @@ def test_a_far_end_that_owes_audio_and_sends_none_is_lost_whatever_it_says() -> 
     assert watch.until("lost", audio_due=True) == 2
 
 
-def test_packets_nobody_can_count_do_not_keep_a_leg_up() -> None:
+def test_where_packets_cannot_be_counted_the_far_end_is_asked() -> None:
     watch = Watch()
     watch.packets = None
-    assert watch.until("lost", audio_due=True) == 31
+    assert watch.until("ask", audio_due=True) == 16
+    assert watch.until("lost", audio_due=True) == 16
+    answering = Watch()
+    answering.packets = None
+    assert answering.until("lost", audio_due=True, answers=True, most_s=600) is None
 
 
 def test_a_far_end_on_hold_that_answers_is_there_for_as_long_as_it_likes() -> None:

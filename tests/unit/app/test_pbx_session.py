@@ -1,0 +1,212 @@
+"""Sessions of calls that stay in a PBX: what the switchboard and the handlers make of what it reports."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from gateway.app.pbx_session import PbxSession
+from gateway.domain.rules import Rules
+from gateway.ports import media, pbx
+from tests.unit.app.desk import CALL, CALLER, Desk
+
+CHANNEL = "1.1"
+
+
+class Line:
+    """A channel that does as it is told, and remembers it."""
+
+    server, channel, linkedid = "pbx1", CHANNEL, "1.0"
+
+    def __init__(self, sink: pbx.PbxSink) -> None:
+        self.sink = sink
+        self.did: list[tuple[str, Any]] = []
+        self.fail: pbx.PbxError | None = None
+        self.removed: list[tuple[str, bool]] = []
+
+    def _note(self, what: str, with_: Any = None) -> None:
+        self.did.append((what, with_))
+        if self.fail is not None:
+            raise self.fail
+
+    async def tell(self, variables: Mapping[str, str]) -> None:
+        self._note("tell", dict(variables))
+
+    async def expect_recorder(self, call_id: str) -> None:
+        self._note("expect", call_id)
+
+    async def mute(self) -> None:
+        self._note("mute")
+
+    async def unmute(self) -> None:
+        self._note("unmute")
+
+    async def close(self) -> None:
+        self._note("close")
+
+    async def ask_again(self) -> None:
+        self._note("ask again")
+
+    async def lamp(self, state: Literal["on", "paused", "off"]) -> None:
+        self.did.append(("lamp", state))
+
+    async def hang_up(self) -> None:
+        self._note("hang up")
+
+    async def kept(self, path: str, *, purge: bool) -> dict[str, object]:
+        self.removed.append((path, purge))
+        return dict(pbx.NO_FILE) | {"purged": purge and bool(path), "checked": "test"}
+
+    def forget(self) -> None:
+        self.did.append(("forget", None))
+
+
+class Switch:
+    """A PBX that knows every channel, or none."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.away = False
+
+    def sends(self, incoming: media.Incoming) -> bool:
+        return any(name == "X-Consent-Channel" for name, _ in incoming.headers)
+
+    def find(self, incoming: media.Incoming, sink: pbx.PbxSink) -> Line:
+        if self.away:
+            raise pbx.PbxUnavailable("Asterisk pbx1: not connected")
+        self.lines.append(Line(sink))
+        return self.lines[-1]
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> Desk:
+    made = await Desk(tmp_path, Rules(minimum_heard_ms=1_000, answer_timeout_ms=200)).open()
+    made.services.pbx = Switch()
+    return made
+
+
+def line(desk: Desk) -> Line:
+    switch = desk.services.pbx
+    assert isinstance(switch, Switch)
+    return switch.lines[-1]
+
+
+def sent(desk: Desk, leg: str = CALLER, channel: str = CHANNEL) -> None:
+    headers = (("X-Consent-Channel", channel), ("X-Consent-Linkedid", "1.0"), ("X-Consent-Called", "100"))
+    desk.report(media.Incoming, leg, f"sip-{leg}", "+4915550100", "", "consent", "192.0.2.7:5060", headers)
+
+
+async def answers(desk: Desk, key: str, told: str, leg: str = CALLER, count: int = 1) -> None:
+    """Be asked, answer, and hear what was decided."""
+    await desk.sends(media.Answer, count)
+    desk.report(media.LegAnswered, leg, "sip", "PCMU")
+    await desk.hears("ask", count)
+    desk.press(key, leg)
+    await desk.hears(told, 1 if told != "granted" or count == 1 else 2)
+
+
+async def recorded(desk: Desk) -> PbxSession:
+    sent(desk)
+    await answers(desk, "1", "granted")
+    await desk.until(lambda: ("tell", None) not in line(desk).did and line(desk).did[-1:] and desk.sent(media.HangUp))
+    session = desk.board.session(CALL)
+    assert isinstance(session, PbxSession)
+    desk.report(media.LegEnded, CALLER, 603, "local")
+    line(desk).sink(pbx.RecorderRuns(desk.clock.ns, "on", "test"))
+    await desk.until(lambda: session.call.recorder.observed == "on")
+    return session
+
+
+async def test_the_verdict_is_told_last_and_then_the_leg_ends(desk: Desk) -> None:
+    session = await recorded(desk)
+    (expected, told) = [did for did in line(desk).did if did[0] in ("expect", "tell")]
+    assert expected == ("expect", CALL)
+    assert list(told[1])[-1] == "CONSENT_VERDICT" and told[1]["CONSENT_VERDICT"] == "granted"
+    assert told[1]["CONSENT_CALL_ID"] == CALL
+    assert not desk.sent(media.Dial) and not desk.sent(media.RecordOpen)
+    facts = desk.facts("call.arrived")[0]
+    assert (facts["path"], facts["server"], facts["channel"], facts["linkedid"]) == ("asterisk", "pbx1", CHANNEL, "1.0")
+    assert session.facts.called == "100"
+
+
+async def test_a_pbx_that_is_away_gets_its_call_back_at_once(desk: Desk) -> None:
+    assert isinstance(desk.services.pbx, Switch)
+    desk.services.pbx.away = True
+    sent(desk)
+    refused = await desk.sends(media.Reject)
+    assert refused.code == 503 and not desk.board.sessions
+
+
+async def test_a_pbx_that_does_not_take_the_verdict_records_nothing(desk: Desk) -> None:
+    sent(desk)
+    await desk.sends(media.Answer)
+    line(desk).fail = pbx.PbxUnavailable("no answer")
+    await answers(desk, "1", "granted")
+    await desk.sends(media.HangUp)
+    assert desk.facts("recording.closed")[0]["failed"] == "the PBX did not take the verdict"
+
+
+async def test_a_second_invite_for_a_channel_is_the_same_call(desk: Desk) -> None:
+    session = await recorded(desk)
+    line(desk).sink(pbx.TakenBack(desk.clock.ns))
+    await desk.until(lambda: ("close", None) in line(desk).did)
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns, "/spool/one.wav"))
+    await desk.until(lambda: session.call.recorder.stage == "idle")
+    sent(desk, "in-2")
+    assert len(desk.board.sessions) == 1
+    await answers(desk, "1", "granted", "in-2", 2)
+    await desk.until(lambda: [what for what, _ in line(desk).did].count("expect") == 2)
+    desk.report(media.LegEnded, "in-2", 603, "local")
+    line(desk).sink(pbx.ChannelEnded(desk.clock.ns))
+    await desk.until(lambda: ("close", None) in line(desk).did[-4:])
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns))
+    await desk.until(lambda: not desk.board.sessions)
+    assert not desk.board._legs
+
+
+async def test_a_second_invite_while_the_first_is_served_is_refused(desk: Desk) -> None:
+    sent(desk)
+    await desk.sends(media.Answer)
+    sent(desk, "in-2")
+    assert (await desk.sends(media.Reject)).leg == "in-2"
+    assert len(desk.board.sessions) == 1
+
+
+async def test_a_purge_removes_the_recording_it_is_about_and_no_later_one(desk: Desk) -> None:
+    desk.services.policy.rules = Rules(minimum_heard_ms=1_000, purge_on_withdrawal=True)  # type: ignore[attr-defined]
+    session = await recorded(desk)
+    line(desk).sink(pbx.Withdrew(desk.clock.ns))
+    await desk.until(lambda: ("close", None) in line(desk).did)
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns, "/spool/one.wav"))
+    await desk.until(lambda: "recording.destroyed" in desk.log.kinds(CALL))
+    sent(desk, "in-2")
+    await answers(desk, "1", "granted", "in-2", 2)
+    await desk.until(lambda: [what for what, _ in line(desk).did].count("expect") == 2)
+    line(desk).sink(pbx.RecorderRuns(desk.clock.ns, "on", "test"))
+    await desk.until(lambda: session.call.recorder.observed == "on")
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns, "/spool/two.wav"))
+    line(desk).sink(pbx.ChannelEnded(desk.clock.ns))
+    await desk.until(lambda: len(line(desk).removed) == 2)
+    assert line(desk).removed == [("/spool/one.wav", True), ("/spool/two.wav", False)]
+
+
+async def test_what_the_pbx_reports_is_what_the_call_hears(desk: Desk) -> None:
+    session = await recorded(desk)
+    line(desk).sink(pbx.Joined(desk.clock.ns, "1.2", "PJSIP/anna", True))
+    line(desk).sink(pbx.AgentWants(desk.clock.ns, True))
+    await desk.until(lambda: ("mute", None) in line(desk).did)
+    assert session.agent == "anna" and desk.board.agents_call("anna") is session
+    line(desk).sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    await desk.until(lambda: ("lamp", "paused") in line(desk).did)
+    line(desk).sink(pbx.AgentWants(desk.clock.ns, False))
+    await desk.until(lambda: ("unmute", None) in line(desk).did)
+    line(desk).sink(pbx.RecorderRuns(desk.clock.ns, "on", "test"))
+    line(desk).sink(pbx.ForeignRecorder(desk.clock.ns, True))
+    await desk.until(lambda: "recorder.unexpected" in desk.log.kinds(CALL))
+    assert ("close", None) not in line(desk).did, "a foreign recorder is not ours to close here"
+    line(desk).sink(pbx.Sight(desk.clock.ns, False))
+    assert not session.in_sight
+    line(desk).sink(pbx.Left(desk.clock.ns, "1.2"))
+    await desk.until(lambda: "nobody_covered" in session.call.holds)
+    assert session.agent == ""
