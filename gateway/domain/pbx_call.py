@@ -123,12 +123,12 @@ class PbxCall(Call):
             self._left_unheard(event)
         elif self.phase is Phase.RETURNING:
             self._talk(told=False)
-        elif self.phase is Phase.TALKING and self.parties[CALLER].state is State.NOT_ASKED:
+        else:  # who was sent again and never arrived has given no answer; to everybody else it means nothing
             self._step(CALLER, ev.PartyLeft(at_ns=event.at_ns))
 
     def _timer(self, event: ev.TimerFired) -> None:
         if event.timer == RETURN_TIMER:
-            self._late = self.phase is Phase.RETURNING and self.recorder.stage not in LIVE
+            self._late = self.recorder.stage not in LIVE
         else:
             super()._timer(event)
 
