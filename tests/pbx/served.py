@@ -9,6 +9,7 @@ from tests.pbx.scene import Scene
 from tests.support import asterisk
 from tests.support.ami import logged_in
 from tests.support.serving import Served
+from tests.support.site import MODULES, SITE
 
 
 @asynccontextmanager
@@ -21,7 +22,11 @@ async def served(folder: Path, *, calls: int = 1) -> AsyncIterator[tuple[Scene, 
     ):
         process = Served(folder, agent.address, calls=calls)
         async with asterisk.running(
-            gateway=f"127.0.0.1:{process.sip_port}", agent=agent.address, trunk=outside.address
+            gateway=f"127.0.0.1:{process.sip_port}",
+            agent=agent.address,
+            trunk=outside.address,
+            edits=SITE,
+            modules=MODULES,
         ) as switch:
             secret = switch.secrets["consent-gateway"]
             (folder / "ami.secret").write_text(f"{secret}\n")

@@ -280,6 +280,10 @@ async def test_a_phone_with_a_record_button(tmp_path: Path) -> None:
         found = await p.doctor()
         assert wrong(found) == [("pbx-one-touch", "error")]
         assert "PJSIP endpoint agent has one_touch_recording" in texts(found, "pbx-one-touch")
+        button = "record_on_feature = consent-resume\nrecord_off_feature = consent-pause\n"
+        file = p.switch.folder / "etc" / "pjsip.conf"
+        file.write_text(file.read_text() + button)
+        assert wrong(await p.doctor()) == [], "a record button that is our pause is as it should be"
         alone = [f for f in await p.doctor(config_folder=None) if f.name == "pbx-one-touch"]
         assert wrong(alone) == [("pbx-one-touch", "error"), ("pbx-one-touch", "unknown")]
 

@@ -21,6 +21,7 @@ from tests.pbx.scene import AGENT, PERSON, hears_only, speaking
 from tests.support import asterisk
 from tests.support import gateway as support
 from tests.support.ami import Ami, logged_in
+from tests.support.site import MODULES, SITE
 from tests.support.wire import Wire, wire
 
 
@@ -132,7 +133,9 @@ async def whole(
     async with (
         await Softphone.open(user="agent") as agent,
         await Softphone.open() as outside,
-        asterisk.running(gateway=f"127.0.0.1:{port}", agent=agent.address, trunk=outside.address) as switch,
+        asterisk.running(
+            gateway=f"127.0.0.1:{port}", agent=agent.address, trunk=outside.address, edits=SITE, modules=MODULES
+        ) as switch,
         logged_in(switch.ami_port, "consent-gateway", switch.secrets["consent-gateway"]) as observer,
         wire(switch.ami_port) as cable,
         AsyncExitStack() as gateways,

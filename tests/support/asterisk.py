@@ -25,11 +25,10 @@ BOOT_TIMEOUT_S = 60
 MODULES = """
 res_sorcery_config res_sorcery_memory res_sorcery_astdb res_timing_timerfd res_pjproject res_rtp_asterisk
 res_pjsip res_pjsip_session res_pjsip_pubsub res_pjsip_sdp_rtp res_pjsip_caller_id res_pjsip_header_funcs
-res_pjsip_rfc3326 res_pjsip_one_touch_record_info res_pjsip_dtmf_info res_pjsip_dlg_options
+res_pjsip_rfc3326 res_pjsip_dtmf_info res_pjsip_dlg_options
 res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous
 chan_pjsip bridge_simple bridge_native_rtp bridge_softmix bridge_builtin_features
 codec_ulaw codec_alaw codec_a_mu codec_gsm format_wav format_pcm format_gsm
-bridge_holding res_musiconhold res_parking app_confbridge app_queue app_read
 app_dial app_stack app_softhangup app_mixmonitor app_verbose app_userevent app_playback app_exec app_system
 func_channel func_callerid func_strings func_logic func_devstate func_env func_shell pbx_config
 """
@@ -202,9 +201,6 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str, modules: 
             [agent](phone)
             context = consent-example-outbound
             aors = agent
-            one_touch_recording = yes
-            record_on_feature = consent-resume
-            record_off_feature = consent-pause
             [agent]
             type = aor
             contact = sip:agent@{agent}
@@ -220,49 +216,9 @@ def _configure(switch: Asterisk, gateway: str, agent: str, trunk: str, modules: 
             #include "{FRAGMENTS}/hints_consent.conf"
             [of-the-site]
             exten = stranger,1,Dial(PJSIP/trunk)
-            exten = 75,1,Dial(PJSIP/trunk)
             exten = colleague,1,Dial(PJSIP/agent)
-            exten = room,1,ConfBridge(room)
-            [consent-example-inbound](+)
-            exten = 7000,1,Gosub(consent-gate,s,1)
-             same = n,Queue(support)
-            exten = 7200,1,ConfBridge(room)
-            exten = 7300,1,ParkedCall(default,701)
-            exten = 7400,1,Answer()
-             same = n,Wait(60)
-            exten = 7700,1,Answer()
-             same = n,Read(KEY,bench-ask,1,,1,2)
-             same = n,ExecIf($["${{KEY}}"="1"]?MixMonitor(bench/${{UNIQUEID}}.wav,b))
-             same = n,Dial(PJSIP/agent,30)
-            exten = 7600,1,Gosub(consent-gate,s,1)
-             same = n,Set(__TRANSFER_CONTEXT=of-the-site)
-             same = n,Dial(PJSIP/agent,30,t)
             """,
-        "queues": """
-            [support]
-            strategy = ringall
-            member = Local/colleague@of-the-site/n
-            """,
-        "confbridge": """
-            [general]
-            [default_user]
-            type = user
-            quiet = yes
-            [default_bridge]
-            type = bridge
-            """,
-        "res_parking": """
-            [general]
-            [default]
-            parkext = 700
-            parkpos = 701-720
-            context = parkedcalls
-            """,
-        "musiconhold": "[general]\n",
-        "queuerules": "[general]\n",
         "features": f"""
-            [featuremap]
-            atxfer = *2
             [applicationmap]
             of-the-site = *55,self,NoOp
             #include "{FRAGMENTS}/features_consent.conf"

@@ -293,11 +293,13 @@ def _one_key(facts: Facts, dialplan: DialplanFacts | None) -> Iterator[Finding]:
 
 def _phones(facts: Facts) -> Iterator[Finding]:
     survey, files = facts.survey, facts.files
-    found = sorted({name for name, on in survey.one_touch.items() if on} | set(files.endpoints or ()))
+    buttons = {name for name, on in survey.one_touch.items() if on}
+    found = sorted((buttons - set(files.pausing)) | set(files.endpoints or ()))
     for name in found[:20]:
         what = (
             f"PJSIP endpoint {shown(name)} has one_touch_recording = yes: its phone's record button records without "
-            "asking; in pjsip.conf write `one_touch_recording = no`, then `module reload res_pjsip.so`"
+            "asking, unless its record_on_feature is consent-resume and its record_off_feature consent-pause; in "
+            "pjsip.conf write those, or `one_touch_recording = no`, then `module reload res_pjsip.so`"
         )
         yield Finding("pbx-one-touch", "error", what)
     if files.endpoints is None:
