@@ -161,7 +161,8 @@ class PbxChannel(Protocol):
         ...
 
     async def expect_recorder(self, call_id: str) -> None:
-        """From now on a recorder whose file begins with *call_id* may start: it is reported, any other is foreign."""
+        """From now on one recorder may start, for *call_id*: the first that the dialplan names is reported as ours, any
+        other is foreign."""
         ...
 
     async def mute(self) -> None:

@@ -2,7 +2,8 @@
 
 What is wanted of the recorder stands in `_wanted` and is brought about by one task at a time, so that a pause that
 comes before the recorder's start, or in the middle of a resume, is never lost. The effect is looked for: a success of
-MixMonitorMute says nothing (facts-asterisk.md), so the recorder is asked for by its id before and after.
+MixMonitorMute says nothing (Asterisk 22 answers it with nothing to mute, too), so the recorder is named by its id, and
+looked for afterwards.
 """
 
 import asyncio
