@@ -40,7 +40,7 @@ VOICE_SHA256 = {
     "pf_dora": "3da7b5b2d91847ebf5646f57631af6ececae3c29a89cd300f06edf9aa6cfe9ee",
 }
 LICENCE = "Kokoro-82M model and voices: Apache-2.0 (hexgrad)"
-NOTICES = ("granted", "refused", "withdrawn", "paused", "resumed", "reminder")
+NOTICES = ("granted", "announced", "announced_may_object", "refused", "withdrawn", "paused", "resumed", "reminder")
 MODEL_RATE, RATE = 24_000, 8_000
 LEVEL_DBFS, PEAK = -20.0, 0.84
 SENTENCE_GAP_MS = 280

@@ -47,11 +47,13 @@ class HoldBody(BaseModel):
 
 
 class RecorderBody(BaseModel):
-    """The recorder's three facts; only *observed* is the truth."""
+    """The recorder's three facts; only *observed* is the truth, as it was seen last. *confirmed*: it was seen to do
+    what it was told last, and can still be seen."""
 
     desired: str
     commanded: str
     observed: str
+    confirmed: bool
     recording: str | None
 
 

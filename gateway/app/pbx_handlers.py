@@ -121,6 +121,10 @@ async def _ask_again(session: PbxSession, command: do.AskAgain) -> None:
     _act(session, session.channel.ask_again())
 
 
+async def _ask_party(session: PbxSession, command: do.AskParty) -> None:
+    _act(session, session.channel.ask_party(command.party, session.call_id))
+
+
 async def _over(session: PbxSession, command: do.CallOver) -> None:
     await HANDLERS[do.CallOver](session, command)
     session.channel.forget()
@@ -135,5 +139,6 @@ PBX_HANDLERS: Mapping[type[do.Command], Callable[[PbxSession, Any], Awaitable[No
     do.CloseRecorder: _close,
     do.HangUpLeg: _hang_up,
     do.AskAgain: _ask_again,
+    do.AskParty: _ask_party,
     do.CallOver: _over,
 }

@@ -24,10 +24,11 @@ class PbxSession(CallSession):
 
     channel: pbx.PbxChannel = field(init=False)
     lines: dict[str, str] = field(default_factory=dict, repr=False)
-    """The covered parties who are connected, by the PBX's name of their channel: the endpoint each uses."""
+    """The agents who are connected, by the PBX's name of their channel: the endpoint each uses."""
+    joins: str = ""
+    """The call that the asked person joined, "" when he began one of his own."""
     to_remove: set[str] = field(default_factory=set)
     """Recordings whose file is to go: the caller withdrew, and the policy says so."""
-    in_sight: bool = True
     _ran_ns: int = 0
 
     @property
@@ -64,12 +65,14 @@ class PbxSession(CallSession):
                 leg = CALLER if event.by_asked else AGENT
                 self.post(ev.DigitPressed(at_ns=at_ns, leg=leg, value=event.digit, transport="ami"))
             case pbx.Joined():
-                if event.covered:
+                if event.agent:
                     self.lines[event.party] = event.line
                 self.post(ev.PartyJoined(at_ns=at_ns, party=event.party, covered=event.covered))
             case pbx.Left():
                 self.lines.pop(event.party, None)
                 self.post(ev.PartyGone(at_ns=at_ns, party=event.party))
+            case pbx.Alone():
+                self.post(ev.PartyAlone(at_ns=at_ns, party=event.party))
             case pbx.Abandoned():
                 self.post(ev.CallAbandoned(at_ns=at_ns))
             case pbx.TakenBack():
@@ -84,8 +87,7 @@ class PbxSession(CallSession):
             case pbx.ForeignRecorder():
                 self.post(ev.RecorderObserved(at_ns=at_ns, recording="foreign", state="on", at_frame=0))
             case pbx.Sight():
-                self.in_sight = event.clear
-                self.on_change(self)
+                self.post(ev.SightChanged(at_ns=at_ns, clear=event.clear))
 
     def _recorder_runs(self, event: pbx.RecorderRuns) -> None:
         self._ran_ns = self._ran_ns or event.mono_ns
@@ -111,4 +113,5 @@ class PbxSession(CallSession):
             "server": self.channel.server,
             "channel": self.channel.channel,
             "linkedid": self.channel.linkedid,
+            **({"joins": self.joins} if self.joins else {}),
         }

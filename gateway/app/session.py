@@ -301,11 +301,13 @@ class CallSession:
 
     def _is_seen(self, seen: RecorderState | None) -> bool:
         recorder, wanted = self.call.recorder, seen or RecorderState.OFF
-        return recorder.observed is wanted and recorder.stage in SEEN_IN[wanted]
+        return self.call.confirmed and recorder.observed is wanted and recorder.stage in SEEN_IN[wanted]
 
     def _why_not(self, seen: RecorderState | None) -> str:
         if seen is RecorderState.PAUSED and self.call.recorder.stage in NOTHING_DUE:
             return "nothing is being recorded yet; the hold is set"
+        if self.call.recorder.stage in SEEN_IN[seen or RecorderState.OFF]:
+            return "the PBX cannot be seen; this is what was seen last"
         return "the recorder did not confirm in time"
 
     async def wait_for(self, condition: Callable[[], bool], wait_ms: int) -> bool:

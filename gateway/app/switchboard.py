@@ -108,14 +108,17 @@ class Switchboard:
         facts = CallFacts(
             caller=event.from_number, called=headers.get("x-consent-called") or event.to_number, headers=headers
         )
-        decision = self.services.policy.resolve(facts)
+        joins = self._joined_by(headers.get("x-consent-joins", ""), event.source)
+        decision = self.services.policy.resolve(facts) if joins is None else joins.decision
+        rules = decision.rules if joins is None else joins.call.rules.for_who_joins()
         session = PbxSession(
             services=self.services,
-            call=PbxCall(self.services.identities.call_id(), decision.rules),
+            call=PbxCall(self.services.identities.call_id(), rules),
             incoming=event,
             facts=facts,
             decision=decision,
             agent_uri="",
+            joins="" if joins is None else joins.call_id,
             started=self.services.clock.utc(),
             on_change=self._publish,
         )
@@ -127,13 +130,20 @@ class Switchboard:
             return
         self._begin(session)
 
+    def _joined_by(self, call_id: str, source: str) -> PbxSession | None:
+        """The live call, of the PBX that *source* belongs to, whose party an INVITE sends: the policy of that call is
+        also his."""
+        session = self.sessions.get(call_id)
+        if isinstance(session, PbxSession) and _host(session.incoming.source) == _host(source):
+            return session
+        return None
+
     def _on_channel(self, channel: str, source: str) -> PbxSession | None:
         """The live call of a channel of the PBX that *source* (`host:port`) belongs to."""
-        host = source.rpartition(":")[0]
         for session in self.sessions.values():
             if not isinstance(session, PbxSession) or session.channel.channel != channel:
                 continue
-            if session.incoming.source.rpartition(":")[0] == host:
+            if _host(session.incoming.source) == _host(source):
                 return session
         return None
 
@@ -253,6 +263,7 @@ class Switchboard:
                 "desired": str(call.desired),
                 "commanded": str(call.recorder.stage),
                 "observed": str(call.recorder.observed),
+                "confirmed": call.confirmed,
                 "recording": call.recording if call.recorder.ordinal else None,
             },
             "holds": [
@@ -287,6 +298,10 @@ class Switchboard:
         waits = [asyncio.wait_for(session.over.wait(), wait_s) for session in sessions]
         await asyncio.gather(*waits, return_exceptions=True)
         self.feed.close()
+
+
+def _host(source: str) -> str:
+    return source.rpartition(":")[0]
 
 
 def file_facts(path: Path) -> tuple[str, int]:

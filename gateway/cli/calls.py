@@ -11,6 +11,11 @@ def _holds(call: dict[str, Any]) -> str:
     return ", ".join(hold["reason"] for hold in call["holds"]) or "-"
 
 
+def _recorder(call: dict[str, Any]) -> str:
+    recorder = call["recorder"]
+    return str(recorder["observed"]) + ("" if recorder["confirmed"] else " (unconfirmed)")
+
+
 def listing(url: str, key: Path | None, *, as_json: bool) -> int:
     """Print the live calls."""
     try:
@@ -22,9 +27,7 @@ def listing(url: str, key: Path | None, *, as_json: bool) -> int:
     elif not live:
         say("no live calls")
     else:
-        rows = [
-            [c["call_id"], c["phase"], c["verdict"], c["recorder"]["observed"], _holds(c), c["started"]] for c in live
-        ]
+        rows = [[c["call_id"], c["phase"], c["verdict"], _recorder(c), _holds(c), c["started"]] for c in live]
         table(["CALL", "PHASE", "VERDICT", "RECORDER", "HOLDS", "STARTED"], rows)
     return OK
 
@@ -42,7 +45,7 @@ def show(url: str, key: Path | None, call_id: str, *, as_json: bool) -> int:
     say(f"call      {call['call_id']}  since {call['started']}")
     say(f"phase     {call['phase']}")
     say(f"verdict   {call['verdict']} (basis {call['basis']}, policy {call['policy']})")
-    say(f"recorder  {recorder['observed']} (desired {recorder['desired']}, commanded {recorder['commanded']})")
+    say(f"recorder  {_recorder(call)} (desired {recorder['desired']}, commanded {recorder['commanded']})")
     for hold in call["holds"]:
         left = "without a limit" if hold["expires_in_ms"] is None else f"{hold['expires_in_ms'] / 1000:.0f} s left"
         say(f"hold      {hold['reason']}, set by {hold['actor']}, {left}")

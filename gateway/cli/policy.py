@@ -5,8 +5,15 @@ from pathlib import Path
 from gateway.adapters.config.policies import load_book, prompt_minima, prompt_problems, read_policies
 from gateway.adapters.prompts.library import load_prompts
 from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit
+from gateway.domain.rules import Joining, Rules
 from gateway.policy.book import Book, make_book, warnings
 from gateway.policy.errors import PolicyError
+
+_JOINING = {
+    Joining.ASK: "asked",
+    Joining.ANNOUNCE: "told",
+    Joining.KEEP_OUT: "kept out: nothing is recorded while he is there",
+}
 
 
 def _book(files: list[Path], folder: Path | None) -> Book:
@@ -17,6 +24,11 @@ def _book(files: list[Path], folder: Path | None) -> Book:
     if any(file.is_dir() for file in files):
         return make_book(policies)
     return Book(tuple(policies))
+
+
+def _joining(rules: Rules) -> str:
+    basis = f", basis {rules.joining_basis}" if rules.joining is Joining.ANNOUNCE else ""
+    return _JOINING[rules.joining] + basis
 
 
 def check(files: list[Path], config: Path | None, *, as_json: bool) -> int:
@@ -64,6 +76,7 @@ def explain(caller: str, called: str, line: str, config: Path | None, *, as_json
         "prompt": choice.policy.file.prompt if rules.ask else None,
         "language": rules.language,
         "purposes": list(rules.purposes),
+        "joining": {"what": str(rules.joining), "basis": str(rules.joining_basis)},
         "jurisdictions": [],
         "reasons": list(reasons),
         "policy": {"name": name, "version": version, "sha256": sha256},
@@ -75,6 +88,7 @@ def explain(caller: str, called: str, line: str, config: Path | None, *, as_json
     say(f"basis     {rules.basis}; {'the caller is asked' if rules.ask else 'nobody is asked'}")
     say(f"language  {rules.language}; purposes {', '.join(rules.purposes)}")
     say(f"no means  {rules.fail_mode}")
+    say(f"joining   who joins later and is covered by nothing is {_joining(rules)}")
     if rules.ask:
         say(
             f"question  accept {_keys(rules.accept_keys)}, refuse {_keys(rules.refuse_keys)}, "

@@ -137,6 +137,11 @@ class Call:
         return f"{self.call_id}-{self.recorder.ordinal}"
 
     @property
+    def confirmed(self) -> bool:
+        """Whether the recorder was seen to do what it was told last."""
+        return self.recorder.stage not in AWAITED
+
+    @property
     def evidence_is_durable(self) -> bool:
         """Every entry asked for so far is on the disk."""
         return not self._waiting and self.provable
@@ -298,7 +303,9 @@ class Call:
         prompt = {Verdict.GRANTED: "granted", Verdict.WITHDRAWN: "withdrawn"}.get(verdict, "refused")
         if self.phase is Phase.ASKING:
             self._go(Phase.TELLING)
-        if self.phase is Phase.TELLING:
+        if self.phase is Phase.TELLING and verdict is Verdict.NOT_REQUIRED:
+            self._told()  # he was told before
+        elif self.phase is Phase.TELLING:
             self._telling = self._notice(party, prompt)
         elif self.phase is Phase.DIALLING and refused_call:
             self._end("recording refused")
@@ -350,7 +357,7 @@ class Call:
         self._log("leg.answered", leg=event.leg, codec=event.codec)
         if event.leg == AGENT:
             self._begin_conversation()
-        elif self.rules.ask:
+        elif self.rules.ask or self.rules.announce:
             self._go(Phase.ASKING)
             self._step(CALLER, ev.AskStarted(at_ns=event.at_ns))
         else:
@@ -386,7 +393,7 @@ class Call:
             self._end(f"{event.leg} hung up" if event.by == "remote" else f"{event.leg} {event.by}")
 
     def _prompt(self, event: ev.PromptStarted | ev.PromptFinished) -> None:
-        for party in self.parties:
+        for party in tuple(self.parties):
             self._step(party, event)
         if isinstance(event, ev.PromptFinished) and self.phase is Phase.TELLING and event.play == self._telling:
             self._told()
@@ -530,8 +537,11 @@ class Call:
             self._unclosed.add(self.recording)
             self._emit(do.RaiseAlarm("recorder_unclosed"))
             self._recorder_is_closed("the end was never observed")
-        elif self.recorder.stage in AWAITED:
+        elif self.recorder.stage in AWAITED and self.rules.stop_unconfirmed:
             self._escalate("recorder_unobserved")
+        elif self.recorder.stage in AWAITED:
+            self._log("recorder.unconfirmed", recording=self.recording, commanded=str(self.recorder.stage))
+            self._emit(do.RaiseAlarm("recorder_unobserved"))
 
     def _recorder_closed(self, event: ev.RecorderClosed) -> None:
         if event.recording in self._unclosed:

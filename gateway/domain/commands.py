@@ -80,6 +80,13 @@ class AskAgain(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class AskParty(Command):
+    """Let the PBX send us the one person the caller talks to, for a call of his own, and join them again afterwards."""
+
+    party: str
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeLegs(Command):
     """Connect two legs' audio both ways."""
 

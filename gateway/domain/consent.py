@@ -9,6 +9,7 @@ The rules
 4. An answer stands until the party changes it: withdrawal by its code at any time, refusal by the refuse key until
    the conversation begins. A late accept key is noted and does not count; consent later in the call is asked for anew.
 5. Nothing else leads to `granted`.
+6. Who is told instead of asked (`announce`) may be recorded once he has heard all of it, and not before.
 
 `TRANSITIONS` *is* the machine: the first row whose state, event and guard match is taken. `docs/states.md` is drawn
 from it.
@@ -54,6 +55,7 @@ class State(StrEnum):
 
     NOT_ASKED = "not_asked"
     ASKING = "asking"
+    ANNOUNCING = "announcing"
     DECIDING = "deciding"
     LISTENING = "listening"
     GRANTED = "granted"
@@ -69,7 +71,7 @@ class State(StrEnum):
         return Verdict.PENDING if self in DIALOGUE else Verdict(self.value)
 
 
-DIALOGUE = frozenset({State.NOT_ASKED, State.ASKING, State.DECIDING, State.LISTENING})
+DIALOGUE = frozenset({State.NOT_ASKED, State.ANNOUNCING, State.ASKING, State.DECIDING, State.LISTENING})
 UNCOVERED = (State.REFUSED, State.UNANSWERED, State.UNCLEAR, State.WITHDRAWN)
 
 
@@ -169,6 +171,11 @@ def may_withdraw(consent: Consent, event: Event, rules: Rules) -> bool:
     return rules.may_withdraw
 
 
+def announces(consent: Consent, event: Event, rules: Rules) -> bool:
+    """The policy tells, and does not ask."""
+    return rules.announce
+
+
 def current_prompt(consent: Consent, event: Event, rules: Rules) -> bool:
     """The event is about the prompt that is playing."""
     assert isinstance(event, PromptStarted | PromptFinished)
@@ -185,6 +192,12 @@ def completed(consent: Consent, event: Event, rules: Rules) -> bool:
     """The prompt was heard to its end, and long enough."""
     assert isinstance(event, PromptFinished)
     return event.completed and event.played_ms >= minimum_ms(consent, rules)
+
+
+def heard_whole(consent: Consent, event: Event, rules: Rules) -> bool:
+    """The announcement that is playing was heard to its end."""
+    assert isinstance(event, PromptFinished)
+    return event.play == consent.play and event.completed
 
 
 def heard_and(key: Guard) -> Guard:
@@ -238,6 +251,17 @@ def begin(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[C
     return play(replace(consent, attempt=1, repeats=0, wrong_keys=0, asked=consent.asked + 1), event, rules)
 
 
+def announce(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
+    """Play the announcement."""
+    consent = replace(consent, attempt=consent.attempt + 1, plays=consent.plays + 1)
+    return consent, [PlayPrompt(consent.party, announcement(rules), consent.play)]
+
+
+def announcement(rules: Rules) -> str:
+    """The prompt that tells: it offers the way out where there is one."""
+    return "announced_may_object" if rules.may_withdraw else "announced"
+
+
 def ask_again(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
     """Ask once more: next attempt."""
     return play(replace(consent, attempt=consent.attempt + 1, wrong_keys=0), event, rules)
@@ -256,7 +280,7 @@ def mark_start(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, l
 def log_prompt(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
     """Write down what was heard."""
     assert isinstance(event, PromptFinished)
-    prompt = "ask" if consent.attempt <= 1 else "ask_again"
+    prompt = announcement(rules) if rules.announce else "ask" if consent.attempt <= 1 else "ask_again"
     entry = _entry(
         "prompt.played",
         party=consent.party,
@@ -349,9 +373,17 @@ def _rows() -> Iterable[Transition]:
     busy = note("an answer is being decided")
     again = both(current_prompt, attempts_left)
 
+    yield t(s.NOT_ASKED, AskStarted, announces, s.ANNOUNCING, (announce,))
     yield t(s.NOT_ASKED, AskStarted, always, s.ASKING, (begin,))
     yield t(s.NOT_ASKED, DigitPressed, always, s.NOT_ASKED, (early,))
     yield t(s.NOT_ASKED, PartyLeft, always, s.UNANSWERED)
+
+    yield t(s.ANNOUNCING, PromptFinished, heard_whole, s.NOT_REQUIRED, (log_prompt,))
+    yield t(s.ANNOUNCING, PromptFinished, again, s.ANNOUNCING, (log_prompt, announce))
+    yield t(s.ANNOUNCING, PromptFinished, current_prompt, s.UNANSWERED, (log_prompt,))
+    yield t(s.ANNOUNCING, DigitPressed, always, s.ANNOUNCING, (late,))
+    yield t(s.ANNOUNCING, WithdrawRequested, may_withdraw, s.WITHDRAWN, (stop_prompt,))
+    yield t(s.ANNOUNCING, PartyLeft, always, s.UNANSWERED)
 
     yield t(s.ASKING, PromptStarted, current_prompt, s.ASKING, (mark_start,))
     yield t(s.ASKING, DigitPressed, too_early, s.ASKING, (early,))

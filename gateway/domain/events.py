@@ -213,3 +213,17 @@ class PartyGone(Event):
     """Somebody who joined is gone again."""
 
     party: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyAlone(Event):
+    """Somebody who joined is the only one the caller talks to, and can be taken out of that to be asked."""
+
+    party: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SightChanged(Event):
+    """The PBX can be seen again (*clear*), or cannot be: what its recorder does is then not known."""
+
+    clear: bool

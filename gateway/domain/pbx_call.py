@@ -13,7 +13,7 @@ from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, HANDLERS, PHASES, Call, Handlers, Leg, Phase
 from gateway.domain.consent import COVERED, Consent, State
 from gateway.domain.recording import LIVE, Hold, RecorderState, Stage
-from gateway.domain.rules import FailMode, Rules
+from gateway.domain.rules import FailMode, Joining, Rules
 
 CHANNEL = "channel"
 """The leg that is the asked person's channel in the PBX: it lasts as long as the call."""
@@ -24,6 +24,8 @@ ALONE = "nobody_covered"
 RETURN_TIMER = "return"
 RETURN_LIMIT_MS = 2_000
 """A caller who agreed waits so long for his evidence to be on the disk; then he goes on, unrecorded."""
+
+SIGHT_TIMER = "sight"
 
 UNTOLD = "unknown"
 """The verdict the dialplan begins with, and keeps when there is none that it may act on."""
@@ -48,6 +50,9 @@ class PbxCall(Call):
         super().__init__(call_id, rules)
         self.legs[CHANNEL] = Leg(up=True)
         self.others: dict[str, bool] = {}
+        self.in_sight = True
+        self._alone: set[str] = set()
+        self._asked: set[str] = set()
         self._told_pbx = False
         self._returned = False
         self._late = False
@@ -71,6 +76,9 @@ class PbxCall(Call):
         return () if self.phase is Phase.RETURNING else self.holds.values()
 
     def _further(self) -> bool:
+        return self._give_back() or self._ask_who_joined()
+
+    def _give_back(self) -> bool:
         """A call that is not to be recorded is given back by this, at once; one that is, by its recorder's opening."""
         opens = self.desired is not RecorderState.OFF and self.recorder.stage is not Stage.FAILED
         if self.phase is not Phase.RETURNING or self._returned or opens:
@@ -129,6 +137,9 @@ class PbxCall(Call):
     def _timer(self, event: ev.TimerFired) -> None:
         if event.timer == RETURN_TIMER:
             self._late = self.recorder.stage not in LIVE
+        elif event.timer == SIGHT_TIMER:
+            if self.recorder.stage in LIVE:
+                self._emit(do.RaiseAlarm("recorder_out_of_sight"))
         else:
             super()._timer(event)
 
@@ -201,11 +212,46 @@ class PbxCall(Call):
         if event.party not in self.others:
             return
         covered = self.others.pop(event.party)
+        self._alone.discard(event.party)
         self._log("party.gone", party=event.party)
+        if not any(self.others.values()) and ALONE not in self.holds:
+            self._hold_by_policy(ALONE, ALONE)
         if not covered:
             self._clear_hold(f"uncovered_party:{event.party}", "policy")
-        elif not any(self.others.values()):
-            self._hold_by_policy(ALONE, ALONE)
+
+    def _is_alone(self, event: ev.PartyAlone) -> None:
+        if event.party in self.others:
+            self._alone.add(event.party)
+
+    def _ask_who_joined(self) -> bool:
+        """Whoever keeps the caller from being recorded, and is alone with him, is asked or told: once."""
+        party = next(iter(self.others), "")
+        keeps = len(self.others) == 1 and not self.others[party] and party in self._alone
+        recordable = self.desired is not RecorderState.OFF and self.recorder.stage is not Stage.FAILED
+        wanted = self.rules.joining is not Joining.KEEP_OUT and party not in self._asked
+        if not (keeps and recordable and wanted):
+            return False
+        self._asked.add(party)
+        self._log("ask.joined", party=party, how=str(self.rules.joining))
+        self._emit(do.AskParty(party))
+        return True
+
+    # --- whether the PBX can be seen --------------------------------------------------------------------------------
+
+    @property
+    def confirmed(self) -> bool:
+        return self.in_sight and super().confirmed
+
+    def _sight_changed(self, event: ev.SightChanged) -> None:
+        """Nothing can be done about a recorder that cannot be seen: it is shown, and told when it lasts."""
+        if event.clear == self.in_sight:
+            return
+        self.in_sight = event.clear
+        self._log("recorder.sight", clear=event.clear)
+        if event.clear:
+            self._emit(do.StopTimer(SIGHT_TIMER))
+        else:
+            self._emit(do.StartTimer(SIGHT_TIMER, self.rules.observe_timeout_ms))
 
     def _hold_by_policy(self, key: str, reason: str) -> None:
         self.holds[key] = Hold(reason, "policy", self._now)
@@ -222,6 +268,8 @@ PBX_HANDLERS: Handlers = HANDLERS | {
     ev.TimerFired: PbxCall._timer,
     ev.PartyJoined: PbxCall._joined,
     ev.PartyGone: PbxCall._gone,
+    ev.PartyAlone: PbxCall._is_alone,
+    ev.SightChanged: PbxCall._sight_changed,
     ev.HangUpRequested: PbxCall._hang_up,
     ev.ReconsentRequested: PbxCall._reconsent,
 }

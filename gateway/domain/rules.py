@@ -1,6 +1,6 @@
 """The rules one call lives by: resolved once from the policy when the call arrives, then fixed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -13,6 +13,10 @@ class Basis(StrEnum):
     VITAL_INTERESTS = "vital_interests"
     PUBLIC_TASK = "public_task"
     LEGITIMATE_INTERESTS = "legitimate_interests"
+
+
+MAY_OBJECT = frozenset({Basis.CONSENT, Basis.LEGITIMATE_INTERESTS, Basis.PUBLIC_TASK})
+"""Bases under which a person may take his consent back (Article 7(3)) or object (Article 21(1))."""
 
 
 class FailMode(StrEnum):
@@ -29,10 +33,22 @@ class PauseLimitAction(StrEnum):
     STAY_PAUSED = "stay_paused"
 
 
+class Joining(StrEnum):
+    """What becomes of somebody who joins a recorded conversation and is covered by nothing. Until he is, or has gone,
+    nothing is recorded."""
+
+    ASK = "ask"
+    ANNOUNCE = "announce"
+    KEEP_OUT = "keep_out"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """Everything the consent core needs to know of the policy. Times in milliseconds.
 
+    *announce*: who is not asked is told that he is recorded, and is recorded only when he heard all of that.
+    *joining*, *joining_basis*: what becomes of a person who joins later. *stop_unconfirmed*: a recorder that was told
+    to start, pause or resume and was not seen to is stopped; otherwise that is raised as an alarm and shown.
     *close_timeout_ms*: the end of a recording is told when it is sealed and checked. A writer may be 65 s behind before
     it fails, and a check reads the whole file: hours of sound.
     """
@@ -40,6 +56,7 @@ class Rules:
     basis: Basis = Basis.CONSENT
     agent_basis: Basis = Basis.CONTRACT
     ask: bool = True
+    announce: bool = False
     fail_mode: FailMode = FailMode.CONNECT_UNRECORDED
     purposes: tuple[str, ...] = ("recording",)
     language: str = "en"
@@ -66,5 +83,14 @@ class Rules:
     ring_timeout_ms: int = 30_000
     observe_timeout_ms: int = 2_000
     close_timeout_ms: int = 300_000
+    joining: Joining = Joining.ASK
+    joining_basis: Basis = Basis.CONSENT
+    stop_unconfirmed: bool = True
     policy: tuple[str, str, str] = field(default=("", "", ""))
     """Name, version and SHA-256 of the policy these rules came from."""
+
+    def for_who_joins(self) -> "Rules":
+        """Return the rules of the call of somebody who joined a call with these."""
+        basis = self.joining_basis
+        asks = self.joining is Joining.ASK
+        return replace(self, basis=basis, ask=asks, announce=not asks, may_withdraw=basis in MAY_OBJECT)

@@ -26,6 +26,9 @@ _CARRIED = frozenset(
         "ask.again",
         "party.joined",
         "party.gone",
+        "ask.joined",
+        "recorder.sight",
+        "recorder.unconfirmed",
         "personal.erased",
     }
 )

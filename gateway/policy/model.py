@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.domain.rules import Basis, FailMode, PauseLimitAction, Rules
+from gateway.domain.rules import MAY_OBJECT, Basis, FailMode, Joining, PauseLimitAction, Rules
 
 DIGITS = "0123456789*#ABCD"
 Key = Annotated[str, StringConstraints(pattern=r"^[0-9*#A-D]$")]
@@ -65,6 +65,23 @@ class Recording(_Table):
     look_behind_ms: int = Field(default=0, ge=0, le=5_000)
     paused_fill: Literal["silence", "gap"] = "silence"
     on_withdrawal: Literal["keep", "purge"] = "keep"
+    on_unconfirmed: Literal["stop", "alarm"] = "stop"
+    """A recorder that was told to start, pause or resume and was not seen to: it is stopped, or only shown."""
+
+
+class JoiningTable(_Table):
+    """Who joins a recorded conversation and is covered by nothing: a stranger the call is transferred to."""
+
+    what: Joining | None = Field(default=None, strict=False)
+    """Unset: asked under consent, announced to under every other basis."""
+    basis: Basis | None = Field(default=None, strict=False)
+    """What an announcement rests on. Unset: the policy's own basis."""
+    justification: str = ""
+
+    def under(self, basis: Basis) -> tuple[Joining, Basis]:
+        """Return what becomes of who joins a call under *basis*, and what that rests on."""
+        what = self.what or (Joining.ASK if basis is Basis.CONSENT else Joining.ANNOUNCE)
+        return what, Basis.CONSENT if what is Joining.ASK else self.basis or basis
 
 
 def _clash(message: str, *path: str) -> PydanticCustomError:
@@ -90,6 +107,7 @@ class PolicyFile(_Table):
     codes: Codes = Codes()
     pause: Pause = Pause()
     recording: Recording = Recording()
+    joining: JoiningTable = JoiningTable()
 
     @field_validator("justification")
     @classmethod
@@ -122,6 +140,19 @@ class PolicyFile(_Table):
             raise _clash(
                 f'basis "{self.basis}" needs a justification: name the law, contract or assessment it rests on', "basis"
             )
+        joining, basis = self.joining.under(self.basis)
+        if joining is Joining.ANNOUNCE and basis is Basis.CONSENT:
+            raise _clash(
+                'nobody consents by being told: give [joining] a basis such as "legitimate_interests", or what = "ask"',
+                *("joining", "what"),
+            )
+        if self.joining.basis is not None and joining is not Joining.ANNOUNCE:
+            raise _clash('only what = "announce" has a basis of its own: leave it out', "joining", "basis")
+        if self.joining.basis is not None and not self.joining.justification:
+            raise _clash(
+                f'basis "{basis}" needs a justification: name the law, contract or assessment it rests on',
+                *("joining", "basis"),
+            )
         return self
 
     @property
@@ -133,6 +164,7 @@ class PolicyFile(_Table):
         """Return what the core needs to know. *prompt_minima_ms* (of "ask", of "ask_again") stand in for an unset
         `minimum_heard_ms`."""
         own = self.ask.minimum_heard_ms
+        joining, joining_basis = self.joining.under(self.basis)
         first, again = prompt_minima_ms if own is None else (own, own)
         return Rules(
             basis=self.basis,
@@ -160,7 +192,10 @@ class PolicyFile(_Table):
             pause_reminder_ms=self.pause.reminder_ms,
             pause_limit_action=self.pause.at_limit,
             purge_on_withdrawal=self.recording.on_withdrawal == "purge",
-            may_withdraw=self.basis in (Basis.CONSENT, Basis.LEGITIMATE_INTERESTS, Basis.PUBLIC_TASK),
+            joining=joining,
+            joining_basis=joining_basis,
+            stop_unconfirmed=self.recording.on_unconfirmed == "stop",
+            may_withdraw=self.basis in MAY_OBJECT,
             ring_timeout_ms=self.ring_timeout_ms,
             policy=(self.name, self.version, sha256),
         )

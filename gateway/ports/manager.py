@@ -91,11 +91,12 @@ class ManagerChannel:
 
 @dataclass(frozen=True, slots=True)
 class ManagerBridge:
-    """A bridge and the unique ids of the channels in it."""
+    """A bridge and the unique ids of the channels in it. *kind*: Asterisk's BridgeType, "basic" for a conversation."""
 
     id: str
     technology: str
     members: tuple[str, ...]
+    kind: str = "basic"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,11 +77,21 @@ class KeyPressed(PbxEvent):
 @dataclass(frozen=True, slots=True)
 class Joined(PbxEvent):
     """Somebody else is connected, or about to be. *party* is the PBX's name of his channel, *line* the endpoint he
-    uses (an agent's name, or a trunk's), *covered* what the configuration says of that endpoint."""
+    uses (an agent's name, or a trunk's). *agent*: the configuration says that who uses it need not be asked; *covered*:
+    that is so, or he may be recorded in a call of his own."""
 
     party: str
     line: str = field(repr=False)
     covered: bool
+    agent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alone(PbxEvent):
+    """Somebody who had joined is the only one the asked person talks to, in a conversation that has no place of its own
+    (a conference has): he can be taken out of it, and be brought back."""
+
+    party: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +190,11 @@ class PbxChannel(Protocol):
     async def ask_again(self) -> None:
         """Take the asked person out of his conversation and send him to us once more; whoever he talks to waits.
         Raises `PbxRefused` when he does not talk to exactly one other."""
+        ...
+
+    async def ask_party(self, party: str, call_id: str) -> None:
+        """Send us the one person that the asked one of *call_id* talks to, for a call of his own, and join them again
+        afterwards; the asked one waits. Raises `PbxRefused` when he talks to more than that one, or not to him."""
         ...
 
     async def lamp(self, state: Literal["on", "paused", "off"]) -> None:

@@ -3,7 +3,18 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-PROMPT_NAMES = ("ask", "ask_again", "granted", "refused", "withdrawn", "paused", "resumed", "reminder")
+PROMPT_NAMES = (
+    "ask",
+    "ask_again",
+    "granted",
+    "announced",
+    "announced_may_object",
+    "refused",
+    "withdrawn",
+    "paused",
+    "resumed",
+    "reminder",
+)
 """Every prompt a language must have."""
 
 

@@ -17,9 +17,18 @@ HURRIED = "CALL_EXAMPLES" in os.environ
 """Set by the mutation run: few and always the same sequences, and no search for the shortest that fails."""
 EXAMPLES = int(os.environ.get("CALL_EXAMPLES", "300"))
 
+ASKS, TELLS, IS_SILENT = (True, False), (False, True), (False, False)
+
+
+def rules_of(way: tuple[bool, bool], **rules: Any) -> Rules:
+    asks, tells = way
+    return Rules(ask=asks, announce=tells, **rules)
+
+
 ALL_RULES = st.builds(
-    Rules,
-    ask=st.sampled_from([True, True, True, False]),
+    rules_of,
+    way=st.sampled_from([ASKS, ASKS, ASKS, TELLS, IS_SILENT]),
+    stop_unconfirmed=st.sampled_from([True, True, False]),
     fail_mode=st.sampled_from(FailMode),
     attempts=st.integers(1, 3),
     repeats=st.integers(0, 2),

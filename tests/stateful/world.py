@@ -36,6 +36,7 @@ class World:
     timers: dict[str, int] = field(default_factory=dict)
     plays: dict[str, str] = field(default_factory=dict)
     asked_play: str = ""
+    told_play: str = ""
     minimum_ms: int = 0
     heard: dict[str, int] = field(default_factory=dict)
     accepts: int = 0
@@ -91,6 +92,10 @@ class World:
         elif isinstance(event, ev.DigitPressed) and event.leg == CALLER and event.value in self.rules.accept_keys:
             self.accepts += 1
 
+    @property
+    def _announcement(self) -> str:
+        return "announced_may_object" if self.rules.may_withdraw else "announced"
+
     @staticmethod
     def _less_first(commands: list[do.Command]) -> None:
         less = [isinstance(command, LESS) for command in commands]
@@ -116,7 +121,10 @@ class World:
             case do.PlayPrompt(play=play, leg=leg, prompt=prompt):
                 assert play not in self.plays and leg in self.up
                 self.plays[play] = "due"
-                if prompt in ("ask", "ask_again"):
+                if prompt.startswith("announced"):
+                    assert leg == CALLER and prompt == self._announcement
+                    self.told_play = play
+                elif prompt in ("ask", "ask_again"):
                     assert leg == CALLER
                     self.asked_play, self.accepts = play, 0
                     rules = self.rules
@@ -222,6 +230,9 @@ class World:
             assert self.heard[self.asked_play] >= self.minimum_ms, "the question was not heard"
         elif verdict == "not_required":
             assert party == AGENT or not self.rules.ask
+            if party == CALLER and self.rules.announce:
+                assert isinstance(event, ev.PromptFinished) and event.play == self.told_play
+                assert event.completed, "the announcement was not heard"
         elif verdict == "withdrawn":
             assert self.rules.may_withdraw
         self.verdicts[party], self.verdict_tokens[party] = verdict, entry.token

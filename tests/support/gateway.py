@@ -30,9 +30,6 @@ minimum_heard_ms = 200
 
 [pause]
 {pause}
-
-[recording]
-{recording}
 """
 
 
@@ -61,10 +58,12 @@ def write_prompts(folder: Path, language: str = "en", lengths_ms: dict[str, int]
     return folder
 
 
-def write_policy(folder: Path, *, top: str = "", ask: str = "", pause: str = "", recording: str = "") -> Path:
+def write_policy(folder: Path, *, top: str = "", ask: str = "", pause: str = "", **tables: str) -> Path:
     """Make a policy folder with one policy."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "test.toml").write_text(POLICY.format(top=top, ask=ask, pause=pause, recording=recording))
+    policy = POLICY.format(top=top, ask=ask, pause=pause)
+    more = "".join(f"[{name}]\n{keys}\n" for name, keys in tables.items())
+    (folder / "test.toml").write_text(policy + more)
     return folder
 
 

@@ -9,6 +9,7 @@ looked for afterwards.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,6 +21,7 @@ from gateway.ports.manager import ActionRefused, ManagerClient, ManagerError, Ma
 from gateway.ports.pbx import (
     Abandoned,
     AgentWants,
+    Alone,
     ChannelEnded,
     ForeignRecorder,
     Joined,
@@ -55,6 +57,17 @@ Wanted = Literal["none", "on", "paused", "closed"]
 LAMP: Final = {"on": "INUSE", "paused": "RINGING", "off": "NOT_INUSE"}
 
 
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Somebody beside the asked person. *line*: his endpoint; *agent*, *covered* as in `Joined`; *alone*: nobody else
+    is in the conversation, and it is no conference."""
+
+    line: str
+    agent: bool
+    covered: bool
+    alone: bool = field(default=False, compare=False)
+
+
 class AsteriskChannel:
     """A `PbxChannel`. Made by `Switch.watch`."""
 
@@ -85,7 +98,8 @@ class AsteriskChannel:
         self._end_told = False
         self._abandoned = False
         self._lamp_name: str | None = None
-        self._others: dict[str, tuple[str, bool]] = {}
+        self._others: dict[str, Other] = {}
+        self._alone = ""
         self._last_key = ("", "", 0)
         self._turn = asyncio.Lock()
         self._finding = asyncio.Lock()
@@ -131,6 +145,17 @@ class AsteriskChannel:
         await self.tell({"CONSENT_PEER": name})
         extra = {"ExtraChannel": others[0], "ExtraContext": "consent-wait", "ExtraExten": "s", "ExtraPriority": "1"}
         await self._act("Redirect", Context="consent-gate-again", Exten="s", Priority="1", **extra)
+
+    async def ask_party(self, party: str, call_id: str) -> None:
+        if list(self._others) != [party] or self._alone != party:
+            raise PbxRefused("he is not the only one in a conversation of two")
+        name = await self._variable("CHANNEL(name)")
+        # His lamp is nobody's: the agent's, which he may have inherited, shows the call that the agent took part in.
+        told = {"CONSENT_PEER": name, "CONSENT_JOINS": call_id, "CONSENT_LAMP": ""}
+        for variable, value in told.items():
+            await self._act("Setvar", Channel=party, Variable=variable, Value=value)
+        extra = {"ExtraChannel": self.channel, "ExtraContext": "consent-wait", "ExtraExten": "s", "ExtraPriority": "1"}
+        await self._act("Redirect", Channel=party, Context="consent-gate-again", Exten="s", Priority="1", **extra)
 
     async def lamp(self, state: Literal["on", "paused", "off"]) -> None:
         try:
@@ -195,15 +220,20 @@ class AsteriskChannel:
         """The dialplan's key to be asked again was pressed."""
         self._tell(WantsAgain(time.monotonic_ns()))
 
-    def others(self, present: Mapping[str, tuple[str, bool]]) -> None:
-        """These are connected, or about to be: unique id to line and whether he is covered."""
+    def others(self, present: Mapping[str, Other]) -> None:
+        """These are connected, or about to be, by unique id."""
         for party in [p for p, known in self._others.items() if present.get(p) != known]:
             del self._others[party]
             self._tell(Left(time.monotonic_ns(), party))
-        for party, (line, covered) in present.items():
+        for party, other in present.items():
             if party not in self._others:
-                self._others[party] = line, covered
-                self._tell(Joined(time.monotonic_ns(), party, line, covered))
+                self._others[party] = other
+                self._tell(Joined(time.monotonic_ns(), party, other.line, other.covered, other.agent))
+        alone = next((party for party, other in present.items() if other.alone), "")
+        if alone != self._alone:
+            self._alone = alone
+            if alone:
+                self._tell(Alone(time.monotonic_ns(), alone))
 
     def recorder_started(self) -> None:
         """Some recorder started on the channel."""

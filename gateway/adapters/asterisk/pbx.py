@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from gateway.adapters.asterisk.channel import AsteriskChannel, Guard
+from gateway.adapters.asterisk.channel import AsteriskChannel, Guard, Other
 from gateway.app.tasks import spawn
 from gateway.ports.manager import (
     ActionRefused,
@@ -102,6 +102,8 @@ class Switch:
         self._bridges: dict[str, dict[str, str]] = {}
         self._where: dict[str, str] = {}
         """The bridge each channel is in."""
+        self._places: set[str] = set()
+        """Bridges that are something of themselves: a conference, a parking lot. Who leaves one has left it."""
         self._named: dict[str, str] = {}
         """The channel of each name that is in a bridge."""
         self._rooms: dict[str, str] = {}
@@ -151,6 +153,7 @@ class Switch:
         self._bridges = {
             bridge.id: {member: names.get(member, "") for member in bridge.members} for bridge in snapshot.bridges
         }
+        self._places = {bridge.id for bridge in snapshot.bridges if bridge.kind != "basic"}
         self._where = {member: bridge for bridge, members in self._bridges.items() for member in members}
         self._named = {name: member for members in self._bridges.values() for member, name in members.items()}
         self._expected.clear()
@@ -190,6 +193,8 @@ class Switch:
         self._expected.pop(uniqueid, None)
         self._leave(uniqueid)
         self._bridges.setdefault(bridge, {})[uniqueid] = name
+        if event.get("BridgeType") != "basic":
+            self._places.add(bridge)
         self._where[uniqueid], self._named[name] = bridge, uniqueid
         self._look_round()
         self._guard_rooms()
@@ -208,6 +213,7 @@ class Switch:
         self._named.pop(members.pop(uniqueid), None)
         if not members:
             del self._bridges[bridge]
+            self._places.discard(bridge)
 
     def _new(self, event: ManagerEvent) -> None:
         uniqueid, linkedid = event.get("Uniqueid"), event.get("Linkedid")
@@ -289,13 +295,14 @@ class Switch:
 
     def _look_round(self) -> None:
         for ours in list(self._watched.values()):
+            beside = {uniqueid: line for uniqueid, line in self._others(ours).items() if line}
+            alone = len(beside) == 1 and self._where.get(ours.channel) not in self._places
             present = {
-                uniqueid: (line, self._is_covered(uniqueid, line))
-                for uniqueid, line in self._others(ours).items()
-                if line
+                uniqueid: Other(line, self.server.covers(line), self._is_covered(uniqueid, line), alone)
+                for uniqueid, line in beside.items()
             }
             coming = {
-                uniqueid: (line, False)
+                uniqueid: Other(line, agent=False, covered=False)
                 for uniqueid, (linkedid, name) in self._expected.items()
                 if linkedid == ours.linkedid and (line := self._line(name)) and not self.server.covers(line)
             }

@@ -219,5 +219,5 @@ class Desk:
     async def over(self) -> None:
         await self.until(lambda: not self.board.sessions, "the end of the call")
 
-    def facts(self, kind: str) -> list[Any]:
-        return [entry.facts for entry in self.log.appended if entry.kind == kind and entry.call == CALL]
+    def facts(self, kind: str, call_id: str = CALL) -> list[Any]:
+        return [entry.facts for entry in self.log.appended if entry.kind == kind and entry.call == call_id]

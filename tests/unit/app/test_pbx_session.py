@@ -48,6 +48,9 @@ class Line:
     async def ask_again(self) -> None:
         self._note("ask again")
 
+    async def ask_party(self, party: str, call_id: str) -> None:
+        self._note("ask party", (party, call_id))
+
     async def lamp(self, state: Literal["on", "paused", "off"]) -> None:
         self.did.append(("lamp", state))
 
@@ -92,9 +95,12 @@ def line(desk: Desk) -> Line:
     return switch.lines[-1]
 
 
-def sent(desk: Desk, leg: str = CALLER, channel: str = CHANNEL) -> None:
-    headers = (("X-Consent-Channel", channel), ("X-Consent-Linkedid", "1.0"), ("X-Consent-Called", "100"))
-    desk.report(media.Incoming, leg, f"sip-{leg}", "+4915550100", "", "consent", "192.0.2.7:5060", headers)
+def sent(
+    desk: Desk, leg: str = CALLER, channel: str = CHANNEL, joins: str = "", source: str = "192.0.2.7:5060"
+) -> None:
+    headers = [("X-Consent-Channel", channel), ("X-Consent-Linkedid", "1.0"), ("X-Consent-Called", "100")]
+    headers += [("X-Consent-Joins", joins)] if joins else []
+    desk.report(media.Incoming, leg, f"sip-{leg}", "+4915550100", "", "consent", source, tuple(headers))
 
 
 async def answers(desk: Desk, key: str, told: str, leg: str = CALLER, count: int = 1) -> None:
@@ -165,6 +171,40 @@ async def test_a_second_invite_for_a_channel_is_the_same_call(desk: Desk) -> Non
     assert not desk.board._legs
 
 
+async def with_a_stranger(desk: Desk) -> PbxSession:
+    """A recorded caller who is alone with somebody whom nobody asked."""
+    session = await recorded(desk)
+    line(desk).sink(pbx.Joined(desk.clock.ns, "1.3", "PJSIP/trunk", covered=False, agent=False))
+    line(desk).sink(pbx.Alone(desk.clock.ns, "1.3"))
+    await desk.until(lambda: ("mute", None) in line(desk).did)
+    line(desk).sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    await desk.until(lambda: ("ask party", ("1.3", CALL)) in line(desk).did)
+    return session
+
+
+async def test_who_joins_is_asked_in_a_call_of_his_own_by_the_policy_of_the_one_he_joined(desk: Desk) -> None:
+    session = await with_a_stranger(desk)
+    assert session.agent == "", "a stranger is nobody's agent"
+    desk.services.policy.rules = Rules(language="fr")  # type: ignore[attr-defined]
+    sent(desk, "in-2", "1.3", joins=CALL)
+    await desk.sends(media.Answer, 2)
+    theirs = list(desk.board.sessions.values())[-1]
+    assert isinstance(theirs, PbxSession) and theirs is not session
+    assert theirs.joins == CALL and theirs.call.rules == session.call.rules.for_who_joins()
+    arrived = desk.facts("call.arrived", theirs.call_id)[0]
+    assert arrived["joins"] == CALL
+
+
+@pytest.mark.parametrize(("joins", "source"), [("NOBODY", "192.0.2.7:5060"), (CALL, "198.51.100.1:5060")])
+async def test_a_call_that_nobody_has_is_joined_by_nobody(desk: Desk, joins: str, source: str) -> None:
+    await with_a_stranger(desk)
+    sent(desk, "in-2", "1.3", joins=joins, source=source)
+    await desk.sends(media.Answer, 2)
+    theirs = list(desk.board.sessions.values())[-1]
+    assert isinstance(theirs, PbxSession) and theirs.joins == ""
+    assert "joins" not in desk.facts("call.arrived", theirs.call_id)[0]
+
+
 async def test_a_second_invite_while_the_first_is_served_is_refused(desk: Desk) -> None:
     sent(desk)
     await desk.sends(media.Answer)
@@ -193,7 +233,7 @@ async def test_a_purge_removes_the_recording_it_is_about_and_no_later_one(desk: 
 
 async def test_what_the_pbx_reports_is_what_the_call_hears(desk: Desk) -> None:
     session = await recorded(desk)
-    line(desk).sink(pbx.Joined(desk.clock.ns, "1.2", "PJSIP/anna", True))
+    line(desk).sink(pbx.Joined(desk.clock.ns, "1.2", "PJSIP/anna", covered=True, agent=True))
     line(desk).sink(pbx.AgentWants(desk.clock.ns, True))
     await desk.until(lambda: ("mute", None) in line(desk).did)
     assert session.agent == "anna" and desk.board.agents_call("anna") is session
@@ -206,7 +246,12 @@ async def test_what_the_pbx_reports_is_what_the_call_hears(desk: Desk) -> None:
     await desk.until(lambda: "recorder.unexpected" in desk.log.kinds(CALL))
     assert ("close", None) not in line(desk).did, "a foreign recorder is not ours to close here"
     line(desk).sink(pbx.Sight(desk.clock.ns, False))
-    assert not session.in_sight
+    await desk.until(lambda: not session.call.confirmed)
+    assert desk.board.view(session)["recorder"]["confirmed"] is False
+    unseen = await desk.board.resume(CALL, actor="agent:anna")
+    assert (unseen.code, unseen.observed, unseen.because[:22]) == ("not_paused", False, "the PBX cannot be seen")
+    line(desk).sink(pbx.Sight(desk.clock.ns, True))
+    await desk.until(lambda: session.call.confirmed)
     line(desk).sink(pbx.Left(desk.clock.ns, "1.2"))
     await desk.until(lambda: "nobody_covered" in session.call.holds)
     assert session.agent == ""

@@ -78,10 +78,11 @@ class Scene:
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
 
-    def enter(self, bridge: str, *channels: str, **names: str) -> None:
+    def enter(self, bridge: str, *channels: str, kind: str = "basic", **names: str) -> None:
         for uniqueid in channels:
             name = names.get("name", NAMES.get(uniqueid, ""))
-            self.manager.report("BridgeEnter", ("BridgeUniqueid", bridge), ("Uniqueid", uniqueid), ("Channel", name))
+            place = ("BridgeUniqueid", bridge), ("BridgeType", kind)
+            self.manager.report("BridgeEnter", *place, ("Uniqueid", uniqueid), ("Channel", name))
 
     def leave(self, bridge: str, uniqueid: str) -> None:
         self.manager.report("BridgeLeave", ("BridgeUniqueid", bridge), ("Uniqueid", uniqueid))
@@ -197,6 +198,61 @@ async def test_a_stranger_counts_from_the_moment_he_is_called() -> None:
     assert len(scene.of(pbx.Joined)) == 1 and not scene.of(pbx.Left)
     scene.event("Hangup", "1.3")
     assert len(scene.of(pbx.Left)) == 1
+
+
+def alone(scene: Scene) -> list[str]:
+    return [event.party for event in scene.of(pbx.Alone) if isinstance(event, pbx.Alone)]
+
+
+async def test_who_is_the_only_other_in_a_conversation_is_alone_with_the_asked_person() -> None:
+    scene = await open_scene()
+    scene.event("Newchannel", "1.3", Linkedid=LINKEDID, Channel=NAMES["1.3"])
+    scene.enter("b", CHANNEL, "1.2")
+    assert alone(scene) == ["1.2"]
+    scene.enter("b", "1.3")
+    scene.leave("b", "1.2")
+    scene.leave("b", "1.3")
+    assert alone(scene) == ["1.2", "1.3"]
+
+
+async def test_nobody_is_alone_in_a_conference() -> None:
+    scene = await open_scene()
+    scene.enter("room", CHANNEL, "1.3", kind="base")
+    assert len(scene.of(pbx.Joined)) == 1 and not alone(scene)
+    with pytest.raises(pbx.PbxRefused, match="conversation of two"):
+        await scene.channel.ask_party("1.3", "CALL")
+    scene.leave("room", CHANNEL)
+    scene.leave("room", "1.3")
+    scene.enter("room", CHANNEL, "1.3")
+    assert alone(scene) == ["1.3"], "a bridge of that name that is a conversation"
+
+
+async def test_the_only_other_is_sent_to_be_asked_and_the_asked_person_waits() -> None:
+    scene = await open_scene()
+    scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
+    scene.enter("b", CHANNEL, "1.3")
+    with pytest.raises(pbx.PbxRefused):
+        await scene.channel.ask_party("1.2", "CALL")
+    await scene.channel.ask_party("1.3", "CALL")
+    sent = [action.fields for action in scene.manager.sent if action.name in ("Setvar", "Redirect")]
+    assert all(fields["Channel"] == "1.3" for fields in sent)
+    told = {fields["Variable"]: fields["Value"] for fields in sent[:-1]}
+    assert told == {"CONSENT_PEER": NAMES[CHANNEL], "CONSENT_JOINS": "CALL", "CONSENT_LAMP": ""}
+    redirect = sent[-1]
+    assert (redirect["Context"], redirect["ExtraChannel"], redirect["ExtraContext"]) == (
+        "consent-gate-again",
+        CHANNEL,
+        "consent-wait",
+    )
+
+
+async def test_who_may_be_recorded_in_a_call_of_his_own_is_covered_and_no_agent() -> None:
+    scene = await open_scene()
+    theirs = scene.pbx.find(invite(channel="1.3"), lambda event: None)
+    scene.enter("b", CHANNEL, "1.3")
+    await theirs.expect_recorder("theirs")
+    joined = [event for event in scene.of(pbx.Joined) if isinstance(event, pbx.Joined)]
+    assert [(event.covered, event.agent) for event in joined] == [(False, False), (True, False)]
 
 
 async def test_a_stranger_who_never_answers_is_gone_when_his_channel_is() -> None:

@@ -152,6 +152,7 @@ def test_explain_prints_the_decision_of_the_contract(config: Path) -> None:
         "prompt",
         "language",
         "purposes",
+        "joining",
         "jurisdictions",
         "reasons",
         "policy",
@@ -229,9 +230,9 @@ def test_the_prompts_of_the_project_are_whole(tmp_path: Path, monkeypatch: Any) 
     said = run("prompts", "check", "--json")
     assert said.code == 0 and said.json["ok"] is True and said.json["findings"] == []
     assert {prompt["language"] for prompt in said.json["prompts"]} == {"en", "de", "fr", "es", "it", "pt"}
-    assert len(said.json["prompts"]) == 6 * 8
+    assert len(said.json["prompts"]) == 6 * 10
     assert all(prompt["duration_ms"] > 500 and len(prompt["sha256"]) == 64 for prompt in said.json["prompts"])
-    assert "48 prompts usable in 6 languages" in run("prompts", "check").out
+    assert "60 prompts usable in 6 languages" in run("prompts", "check").out
 
 
 def test_a_changed_prompt_is_found(config: Path) -> None:

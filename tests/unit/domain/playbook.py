@@ -196,6 +196,10 @@ class Playbook:
     def entries(self, kind: str) -> list[do.AppendEvidence]:
         return [e for e in self.seen if isinstance(e, do.AppendEvidence) and e.kind == kind]
 
+    def commands(self, kind: type[do.Command]) -> list[do.Command]:
+        """Every command of a type so far."""
+        return [command for command in self.seen if isinstance(command, kind)]
+
     def _nothing_left(self) -> None:
         left = [command for command in self.asked if not isinstance(command, LENIENT)]
         assert not left, f"nobody expected {left}"

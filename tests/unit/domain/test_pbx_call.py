@@ -9,7 +9,7 @@ from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, Call, Phase
 from gateway.domain.pbx_call import CHANNEL, PbxCall
 from gateway.domain.recording import RecorderState, Stage
-from gateway.domain.rules import FailMode
+from gateway.domain.rules import FailMode, Joining
 from tests.unit.domain.playbook import (
     ARRIVES,
     ASK,
@@ -63,9 +63,13 @@ def answered(value: str = "1", **rules: Any) -> Playbook:
 
 
 def recorded(**rules: Any) -> Playbook:
-    """Granted, given back, and the recorder seen running."""
-    book = answered(**rules) >> hears(TOLD) << opens() >> RETURNED >> gone(CALLER, by="local") >> seen("on")
-    return book >> joins("agent-1")
+    """Granted, given back, the recorder seen running, and the agent there."""
+    return returned(**rules) >> joins("agent-1")
+
+
+def returned(**rules: Any) -> Playbook:
+    """Granted, given back, and the recorder seen running: nobody else is there yet."""
+    return answered(**rules) >> hears(TOLD) << opens() >> RETURNED >> gone(CALLER, by="local") >> seen("on")
 
 
 def refused(**rules: Any) -> Playbook:
@@ -362,6 +366,98 @@ def test_a_caller_whom_everybody_covered_has_left_is_paused_until_one_comes() ->
     book << entry("recorder.command", cause="nobody_covered") >> seen("paused") >> joins("7", covered=False)
     book >> joins("agent-3") << entry("hold.cleared", hold="nobody_covered", actor="policy") >> leaves("7")
     (book << resumes() >> seen("on")).end()
+
+
+def test_a_caller_with_a_stranger_alone_is_paused_whoever_comes_next() -> None:
+    """Between the stranger's leaving and his coming back nobody knows who will be the first to speak."""
+    book = returned() >> joins("7", covered=False) << pauses() >> seen("paused") >> leaves("7")
+    book << entry("hold.set", hold="nobody_covered") << entry("hold.cleared", hold="uncovered_party:7")
+    assert list(book.call.holds) == ["nobody_covered"]
+    (book >> joins("7", covered=True) << resumes() >> seen("on")).end()
+
+
+def with_a_stranger(**rules: Any) -> Playbook:
+    """The agent gave the caller to somebody nobody asked, and has left."""
+    return recorded(**rules) >> joins("7", covered=False) << pauses() >> seen("paused") >> leaves("agent-1")
+
+
+ALONE = ev.PartyAlone(at_ns=0, party="7")
+
+
+@pytest.mark.parametrize("joining", [Joining.ASK, Joining.ANNOUNCE])
+def test_a_stranger_who_is_alone_with_the_caller_is_asked_once(joining: Joining) -> None:
+    book = with_a_stranger(joining=joining) >> ALONE << entry("ask.joined", party="7", how=joining)
+    book << do.AskParty("7")
+    book >> ALONE >> leaves("7") >> joins("7", covered=False) >> ALONE
+    assert book.commands(do.AskParty) == [do.AskParty("7")]
+    book.end()
+
+
+def test_a_stranger_is_asked_when_the_agent_leaves_him_alone_with_the_caller() -> None:
+    book = recorded() >> joins("7", covered=False) << pauses() >> seen("paused") >> ALONE
+    assert not book.commands(do.AskParty)
+    (book >> leaves("agent-1") << do.AskParty("7")).end()
+
+
+def test_a_stranger_who_is_being_called_is_not_asked() -> None:
+    book = with_a_stranger()
+    assert not book.commands(do.AskParty)
+    (book >> ev.PartyAlone(at_ns=0, party="8")).end()
+
+
+@pytest.mark.parametrize("why", ["keep out", "not recorded", "withdrawn", "covered"])
+def test_nobody_is_asked_for_nothing(why: str) -> None:
+    if why == "keep out":
+        book = with_a_stranger(joining=Joining.KEEP_OUT)
+    elif why == "not recorded":
+        book = refused() >> joins("7", covered=False)
+    elif why == "withdrawn":
+        book = with_a_stranger() >> withdraw() << closes() >> closed()
+    else:
+        book = recorded() >> leaves("agent-1") << pauses() >> seen("paused") >> joins("7") << resumes() >> seen("on")
+    book >> ALONE
+    assert not book.commands(do.AskParty)
+    book.end()
+
+
+# --- whether the PBX can be seen -------------------------------------------------------------------------------------
+
+
+LOST, BACK = (ev.SightChanged(at_ns=0, clear=clear) for clear in (False, True))
+
+
+def test_what_cannot_be_seen_is_not_confirmed() -> None:
+    book = recorded()
+    assert book.call.confirmed
+    book >> LOST << entry("recorder.sight", clear=False) >> LOST
+    assert not book.call.confirmed and len(book.entries("recorder.sight")) == 1
+    book >> fires("sight") << do.RaiseAlarm("recorder_out_of_sight") >> BACK << entry("recorder.sight", clear=True)
+    assert book.call.confirmed
+    book.end()
+
+
+def test_a_short_loss_or_one_without_a_recorder_raises_no_alarm() -> None:
+    (recorded() >> LOST >> BACK << do.StopTimer("sight")).end()
+    book = refused() >> LOST >> fires("sight")
+    assert not book.commands(do.RaiseAlarm)
+    book.end()
+
+
+def test_a_recorder_in_doubt_is_not_confirmed() -> None:
+    book = recorded() >> pause() << pauses()
+    assert not book.call.confirmed
+    book >> seen("paused")
+    assert book.call.confirmed
+    book.end()
+
+
+def test_an_unconfirmed_pause_is_only_told_where_the_policy_says_so() -> None:
+    book = recorded(stop_unconfirmed=False) >> pause() << pauses() >> fires("observe:call-1")
+    book << entry("recorder.unconfirmed", recording="call-1", commanded="pausing")
+    book << do.RaiseAlarm("recorder_unobserved")
+    assert not book.call.confirmed and book.call.recorder.stage is Stage.PAUSING
+    (book >> seen("paused")).end()
+    assert book.call.confirmed
 
 
 def test_nobodys_resume_lifts_a_strangers_hold() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain import commands as do
 from gateway.domain import consent as consents
 from gateway.domain import events as ev
 from gateway.domain.codes import match_code
@@ -111,6 +112,40 @@ STANDS_STILL: list[tuple[Consent, ev.Event]] = [
 ]
 
 
+TELLS = replace(RULES, ask=False, announce=True)
+TOLD: list[tuple[Consent, ev.Event, State]] = [
+    (at(State.NOT_ASKED), ASKED, State.ANNOUNCING),
+    (at(State.ANNOUNCING), played(5_000, completed=True), State.NOT_REQUIRED),
+    (at(State.ANNOUNCING), played(4_999), State.ANNOUNCING),
+    (at(State.ANNOUNCING, SPENT), played(4_999), State.UNANSWERED),
+    (at(State.ANNOUNCING), press("1"), State.ANNOUNCING),
+    (at(State.ANNOUNCING), TAKEN_BACK, State.WITHDRAWN),
+    (at(State.ANNOUNCING), LEFT, State.UNANSWERED),
+]
+
+
+@pytest.mark.parametrize(("before", "event", "target"), TOLD)
+def test_each_row_of_telling_leads_where_it_should(before: Consent, event: ev.Event, target: State) -> None:
+    assert step(before, event, TELLS)[0].state is target
+
+
+@pytest.mark.parametrize("finished", [played(5_000, completed=True, play="caller:ask:0"), played(1, play="x")])
+def test_the_end_of_another_prompt_tells_nobody_anything(finished: ev.PromptFinished) -> None:
+    for party in (at(State.ANNOUNCING), at(State.ANNOUNCING, SPENT)):
+        assert step(party, finished, TELLS) == (party, [])
+
+
+@pytest.mark.parametrize("may_withdraw", [True, False])
+def test_the_announcement_offers_a_way_out_where_there_is_one(may_withdraw: bool) -> None:
+    rules = replace(TELLS, may_withdraw=may_withdraw)
+    prompt = "announced_may_object" if may_withdraw else "announced"
+    told, commands = step(Consent("caller"), ASKED, rules)
+    assert commands == [do.PlayPrompt("caller", prompt, "caller:ask:1")] and told.attempt == 1
+    _, (logged,) = step(told, played(5_000, completed=True), rules)
+    assert isinstance(logged, do.AppendEvidence) and logged.facts["prompt"] == prompt
+    assert (step(told, TAKEN_BACK, rules)[0].state is State.WITHDRAWN) is may_withdraw
+
+
 @pytest.mark.parametrize(("before", "event", "target"), STEPS)
 def test_each_row_leads_where_it_should(before: Consent, event: ev.Event, target: State) -> None:
     assert step(before, event, RULES)[0].state is target
@@ -123,9 +158,9 @@ def test_what_no_row_names_changes_nothing(before: Consent, event: ev.Event) -> 
 
 def test_the_steps_above_use_every_row() -> None:
     used = set()
-    for before, event, _ in STEPS:
+    for rules, before, event, _ in [*((RULES, *s) for s in STEPS), *((TELLS, *s) for s in TOLD)]:
         rows = (r for r in TRANSITIONS if r.state is before.state and isinstance(event, r.event))
-        used.add(TRANSITIONS.index(next(row for row in rows if row.guard(before, event, RULES))))
+        used.add(TRANSITIONS.index(next(row for row in rows if row.guard(before, event, rules))))
     assert used == set(range(len(TRANSITIONS)))
 
 

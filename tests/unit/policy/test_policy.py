@@ -5,7 +5,7 @@ from importlib import resources
 
 import pytest
 
-from gateway.domain.rules import Basis, FailMode, PauseLimitAction, Rules
+from gateway.domain.rules import Basis, FailMode, Joining, PauseLimitAction, Rules
 from gateway.policy.book import Book, Policy, make_book, parse_policy, warnings
 from gateway.policy.errors import PolicyError, Problem
 
@@ -50,6 +50,13 @@ WRONG = [
     ('match.called = "49*"', 3, 'match.called: Input should be a list, such as ["1"]'),
     (f'justification = "{"x" * 501}"', 3, "justification: keep the justification under 500 characters"),
     ('[aks]\naccept_keys = ["1"]', 3, "aks: unknown key; did you mean one of: agent_basis, ask, basis"),
+    ('[joining]\nwhat = "announce"', 4, "nobody consents by being told: give [joining] a basis"),
+    ('joining.basis = "contract"', 3, 'only what = "announce" has a basis of its own'),
+    (
+        '[joining]\nwhat = "announce"\nbasis = "contract"',
+        5,
+        'basis "contract" needs a justification: name the law, contract or assessment it rests on',
+    ),
     ("[pause]\nlimit = 3", 4, "pause.limit: unknown key; did you mean one of: at_limit, limit_ms, reminder_ms?"),
     ("pause.limit = 3", 3, "pause.limit: unknown key; did you mean one of: at_limit, limit_ms, reminder_ms?"),
     (
@@ -130,7 +137,9 @@ def test_every_key_reaches_the_rules() -> None:
 answer_timeout_ms = 7000, minimum_heard_ms = 50 }
         codes = { withdraw = "#9", reconsent = "#1", pause = "#71", resume = "#72", gap_ms = 900 }
         pause = { limit_ms = 0, reminder_ms = 2000, at_limit = "resume" }
-        recording = { look_behind_ms = 500, paused_fill = "gap", on_withdrawal = "purge" }
+        recording = { look_behind_ms = 500, paused_fill = "gap", on_withdrawal = "purge", \
+on_unconfirmed = "alarm" }
+        joining = { what = "announce", basis = "contract", justification = "clause 3" }
     """
     rules = parse(HEAD + text).file.rules("ab", (1_234, 900))
     assert rules == Rules(
@@ -159,6 +168,9 @@ answer_timeout_ms = 7000, minimum_heard_ms = 50 }
         pause_reminder_ms=2_000,
         pause_limit_action=PauseLimitAction.RESUME,
         purge_on_withdrawal=True,
+        stop_unconfirmed=False,
+        joining=Joining.ANNOUNCE,
+        joining_basis=Basis.CONTRACT,
         may_withdraw=True,
         ring_timeout_ms=20_000,
         policy=("a", "1", "ab"),
@@ -171,6 +183,30 @@ def test_only_consent_asks_and_only_some_bases_can_be_objected_to(basis: Basis) 
     assert rules.ask is (basis is Basis.CONSENT)
     may = {Basis.CONSENT, Basis.LEGITIMATE_INTERESTS, Basis.PUBLIC_TASK}
     assert rules.may_withdraw is (basis in may)
+
+
+@pytest.mark.parametrize(
+    ("text", "joining", "basis"),
+    [
+        ("", Joining.ASK, Basis.CONSENT),
+        ('joining.what = "keep_out"', Joining.KEEP_OUT, Basis.CONSENT),
+        ('basis = "contract"\njustification = "j"', Joining.ANNOUNCE, Basis.CONTRACT),
+        ('basis = "contract"\njustification = "j"\njoining.what = "ask"', Joining.ASK, Basis.CONSENT),
+        (
+            'joining = { what = "announce", basis = "public_task", justification = "j" }',
+            Joining.ANNOUNCE,
+            Basis.PUBLIC_TASK,
+        ),
+    ],
+)
+def test_who_joins_is_asked_under_consent_and_told_under_any_other_basis(
+    text: str, joining: Joining, basis: Basis
+) -> None:
+    rules = parse(f"{HEAD}{text}\n").file.rules("", (0, 0))
+    assert (rules.joining, rules.joining_basis) == (joining, basis)
+    his = rules.for_who_joins()
+    assert (his.ask, his.announce, his.basis) == (joining is Joining.ASK, joining is not Joining.ASK, basis)
+    assert his.may_withdraw is (basis in {Basis.CONSENT, Basis.LEGITIMATE_INTERESTS, Basis.PUBLIC_TASK})
 
 
 def test_a_policy_carries_the_hash_of_its_bytes() -> None:

@@ -55,9 +55,14 @@ def _bridges(listed: Sequence[ManagerEvent], channels: Sequence[ManagerChannel])
     for channel in channels:
         if channel.bridge:
             members[channel.bridge].append(channel.uniqueid)
-    technology = {event.get("BridgeUniqueid"): event.get("BridgeTechnology") for event in listed}
-    ids = dict.fromkeys([*technology, *members])
-    return tuple(ManagerBridge(id, technology.get(id, ""), tuple(members.get(id, ()))) for id in ids)
+    told = {event.get("BridgeUniqueid"): event for event in listed}
+    return tuple(_bridge(id, told.get(id), members.get(id, ())) for id in dict.fromkeys([*told, *members]))
+
+
+def _bridge(id: str, told: ManagerEvent | None, members: Sequence[str]) -> ManagerBridge:
+    """A bridge that came up between the two lists is known by its members alone: it may be anything."""
+    technology, kind = (told.get("BridgeTechnology"), told.get("BridgeType")) if told is not None else ("", "")
+    return ManagerBridge(id, technology, tuple(members), kind)
 
 
 async def _with_mixmonitors(

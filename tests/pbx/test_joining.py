@@ -1,0 +1,137 @@
+"""A stranger who is alone with a recorded caller is asked, or told: only then are the two recorded."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.adapters.softphone import Call
+from gateway.app.pbx_session import PbxSession
+from tests.pbx.scene import PERSON, heard, hears_only, level, speaking
+from tests.pbx.test_gateway import SECRET, agents_channel, kept, press, recorded, with_anybody
+from tests.pbx.whole import Whole, whole
+
+pytestmark = pytest.mark.slow
+COVERED = 0x5A
+"""What the stranger says when he may be recorded."""
+
+
+async def transferred(w: Whole) -> tuple[Call, PbxSession, Call]:
+    """A recorded caller whom the agent has given to a stranger, who answers."""
+    caller, _, session = await recorded(w)
+    await w.until(lambda: len(session.lines) == 1)
+    name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
+    await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
+    stranger = speaking(await w.outside.incoming(15), SECRET)
+    await stranger.accept()
+    return caller, session, stranger
+
+
+async def call_of_the_stranger(w: Whole, session: PbxSession) -> PbxSession:
+    """The call in which the stranger is asked or told, once it is."""
+    await w.until(lambda: len(w.gateway.switchboard.sessions) == 2)
+    theirs = await w.session()
+    assert theirs is not session and theirs.joins == session.call_id
+    return theirs
+
+
+async def together(caller: Call, stranger: Call) -> None:
+    await caller.until(lambda: hears_only(caller, SECRET) and hears_only(stranger, PERSON), 15)
+
+
+async def test_a_stranger_who_says_yes_is_recorded_from_then_on(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session, stranger = await transferred(w)
+        theirs = await call_of_the_stranger(w, session)
+        await w.asked(theirs)
+        assert session.call.recorder.observed == "paused"
+        await stranger.send_digit("1", 80)
+        speaking(stranger, COVERED)
+        await caller.until(lambda: hears_only(caller, COVERED) and hears_only(stranger, PERSON), 15)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        assert await theirs.wait_for(lambda: theirs.call.recorder.observed == "on", 5_000)
+        assert not session.call.holds and not theirs.call.holds
+        await asyncio.sleep(1)
+        await caller.hang_up()
+        mine, his = await w.over(session), await w.over(theirs)
+        assert mine["ask.joined"] and his["call.arrived"][0]["joins"] == session.call_id
+        await w.switch.cli_until("core show channels count", "0 active channels")
+        first, second = (heard(path) for path in w.switch.recordings())
+        assert not (first | second) & with_anybody(SECRET)
+        assert level(COVERED) + level(PERSON) in first & second
+
+
+@pytest.mark.parametrize(("key", "verdict"), [("2", "refused"), ("", "unanswered")])
+async def test_a_stranger_who_does_not_say_yes_is_joined_again_and_never_recorded(
+    tmp_path: Path, key: str, verdict: str
+) -> None:
+    async with whole(tmp_path) as w:
+        caller, session, stranger = await transferred(w)
+        theirs = await call_of_the_stranger(w, session)
+        await w.asked(theirs)
+        if key:
+            await stranger.send_digit(key, 80)
+        await together(caller, stranger)
+        assert theirs.call.verdict == verdict and theirs.call.recorder.observed == "off"
+        assert session.call.recorder.observed == "paused"
+        await asyncio.sleep(1)
+        await stranger.hang_up()
+        await w.over(session)
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_stranger_who_hangs_up_while_being_asked_lets_the_caller_go(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session, stranger = await transferred(w)
+        theirs = await call_of_the_stranger(w, session)
+        await w.asked(theirs)
+        await stranger.hang_up()
+        assert await caller.ended(10)
+        await w.over(session)
+        assert (await w.over(theirs))["verdict"][0]["verdict"] == "unanswered"
+
+
+async def test_a_caller_who_hangs_up_while_a_stranger_is_asked_ends_the_question(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session, stranger = await transferred(w)
+        theirs = await call_of_the_stranger(w, session)
+        await w.asked(theirs)
+        await caller.hang_up()
+        assert await stranger.ended(10)
+        await w.over(session)
+        assert (await w.over(theirs))["verdict"][0]["verdict"] == "unanswered"
+
+
+async def test_a_stranger_is_told_where_the_policy_says_so(tmp_path: Path) -> None:
+    announce = {"joining": 'what = "announce"\nbasis = "legitimate_interests"\njustification = "LIA 7 of 2026"'}
+    async with whole(tmp_path, **announce) as w:
+        caller, session, stranger = await transferred(w)
+        theirs = await call_of_the_stranger(w, session)
+        assert await theirs.wait_for(lambda: theirs.call.phase == "asking", 10_000)
+        assert session.call.recorder.observed == "paused"
+        await together(caller, stranger)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        assert await theirs.wait_for(lambda: theirs.call.recorder.observed == "on", 5_000)
+        await press(stranger, "*9")
+        assert await theirs.wait_for(lambda: theirs.call.verdict == "withdrawn", 5_000)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await caller.hang_up()
+        await w.over(session)
+        entries = await w.over(theirs)
+        (played,) = entries["prompt.played"]
+        assert played["prompt"] == "announced_may_object" and played["completed"]
+        assert [(e["verdict"], e["basis"]) for e in entries["verdict"] if e["party"] == "caller"] == [
+            ("not_required", "legitimate_interests"),
+            ("withdrawn", "legitimate_interests"),
+        ]
+
+
+async def test_a_stranger_is_left_alone_where_the_policy_says_so(tmp_path: Path) -> None:
+    async with whole(tmp_path, joining='what = "keep_out"') as w:
+        caller, session, stranger = await transferred(w)
+        await together(caller, stranger)
+        await asyncio.sleep(1)
+        assert len(w.gateway.switchboard.sessions) == 1 and session.call.recorder.observed == "paused"
+        await caller.hang_up()
+        await w.over(session)
+        assert not await kept(w) & with_anybody(SECRET)
