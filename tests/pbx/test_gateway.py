@@ -8,6 +8,7 @@ import pytest
 
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
+from gateway.domain import commands as do
 from tests.pbx.scene import AGENT, PERSON, heard, hears, level, speaking
 from tests.pbx.whole import Whole, whole
 
@@ -354,9 +355,18 @@ async def test_a_pause_outlives_the_loss_of_the_manager_connection(tmp_path: Pat
         assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
         caller.audio_source = lambda _packet: bytes([SECRET]) * 160
         w.wire.cut()
-        await w.until(lambda: not session.in_sight)
+        await w.until(lambda: not session.call.confirmed)
+        assert w.gateway.switchboard.view(session)["recorder"] == {
+            "desired": "paused",
+            "commanded": "paused",
+            "observed": "paused",
+            "confirmed": False,
+            "recording": session.call.recording,
+        }
+        again = await w.gateway.switchboard.pause(session.call_id, actor="agent:agent")
+        assert (again.code, again.observed) == ("already_paused", False)
         w.wire.mend()
-        await w.until(lambda: session.in_sight)
+        await w.until(lambda: session.call.confirmed)
         await asyncio.sleep(0.5)
         caller.audio_source = lambda _packet: bytes([PERSON]) * 160
         await asyncio.sleep(0.3)
@@ -366,6 +376,46 @@ async def test_a_pause_outlives_the_loss_of_the_manager_connection(tmp_path: Pat
         await caller.hang_up()
         await w.over(session)
         assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_the_growing_file_shows_that_a_pause_is_kept(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w)
+        await press(agent, "*71")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        caller.audio_source = lambda _packet: bytes([SECRET]) * 160
+        await asyncio.sleep(6)
+        assert session.call.recorder.stage == "paused"
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert [e["how"] for e in entries["recorder.observed"] if e["state"] == "paused"] == [
+            "acknowledged, and the recorder is there",
+            "the growing file is silent",
+        ]
+        assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_a_pause_that_somebody_undid_is_found_in_the_growing_file(tmp_path: Path) -> None:
+    """Asterisk confirmed the pause and the recorder is there by its id; only the file tells what it does."""
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w)
+        await press(agent, "*71")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        recorder = await w.variable(session, "CONSENT_MIXMONITOR_ID")
+        await w.observer.action(
+            "MixMonitorMute",
+            Channel=session.channel.channel,
+            Direction="both",
+            State="0",
+            MixMonitorID=recorder,
+        )
+        assert await session.wait_for(lambda: session.call.recorder.stage == "failed", 15_000)
+        await w.until(lambda: w.records(session))
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert entries["recorder.observed"][-1]["how"] == "the growing file has sound in the pause"
+        alarms = [what.alarm for _, _, what in w.journal.entries if isinstance(what, do.RaiseAlarm)]
+        assert "recorder_contradicts" in alarms
 
 
 async def test_a_pause_nobody_can_carry_out_is_never_called_seen_and_ends_the_recording(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from typing import Final, Literal
 
 import structlog
 
-from gateway.adapters.asterisk.spool import file_facts
+from gateway.adapters.asterisk.growing import LOOK_EVERY_S, PausedFile
+from gateway.adapters.asterisk.spool import file_facts, in_spool
 from gateway.app.tasks import spawn
 from gateway.ports.manager import ActionRefused, ManagerClient, ManagerError, ManagerResponse
 from gateway.ports.pbx import (
@@ -95,6 +96,7 @@ class AsteriskChannel:
         self._wanted: Wanted = "none"
         self._recorder = ""
         self._file = ""
+        self._pauses = 0
         self._end_told = False
         self._abandoned = False
         self._lamp_name: str | None = None
@@ -352,6 +354,23 @@ class AsteriskChannel:
             self._gone()
         elif self._wanted == wanted:
             self._tell(RecorderRuns(time.monotonic_ns(), wanted, "acknowledged, and the recorder is there"))
+            if wanted == "paused" and self._spool is not None:
+                self._pauses += 1
+                spawn(self._watch_pause(PausedFile(in_spool(self._spool, self._file)), self._pauses), name="pause seen")
+
+    async def _watch_pause(self, file: PausedFile, pause: int) -> None:
+        """Look, while the pause lasts, whether the file keeps silent: an acknowledgement is a word, the file is not."""
+        told = False
+        while (found := await file.look()) != "gone":
+            if self._wanted != "paused" or self._pauses != pause or not self._recorder:
+                return
+            if found == "sound":
+                self._tell(RecorderRuns(time.monotonic_ns(), "on", "the growing file has sound in the pause"))
+                return
+            if found == "silent" and not told:
+                told = True
+                self._tell(RecorderRuns(time.monotonic_ns(), "paused", "the growing file is silent"))
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _stop(self) -> None:
         if self._recorder:

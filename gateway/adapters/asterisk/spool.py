@@ -29,7 +29,7 @@ def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, obje
         return facts
     if folder is None:
         return facts | {"checked": "kept by the PBX, its spool is not shared"}
-    file = folder / "/".join(PurePosixPath(path).parts[-2:])
+    file = in_spool(folder, path)
     try:
         if purge:
             file.unlink()
@@ -40,6 +40,11 @@ def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, obje
         return facts | {"checked": f"the PBX's file cannot be reached ({type(error).__name__})"}
     digest = hashlib.sha256(data).hexdigest()
     return facts | {"sha256": digest, "size": len(data), "frames": frames, "checked": "read in the PBX's spool"}
+
+
+def in_spool(folder: Path, path: str) -> Path:
+    """Return where a file that Asterisk wrote at *path* is in its monitor folder, which is here at *folder*."""
+    return folder / "/".join(PurePosixPath(path).parts[-2:])
 
 
 def _when_final(file: Path) -> tuple[bytes, int]:

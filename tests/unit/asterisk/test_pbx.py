@@ -102,9 +102,12 @@ def invite(source: str = "192.0.2.1:5060", channel: str = CHANNEL, linkedid: str
     return Incoming(0, "leg", "sip-id", "+4915550100", "", "consent", source, headers)
 
 
-async def open_scene(guard: str = "ignore", snapshot: ManagerSnapshot | None = None) -> Scene:
+async def open_scene(
+    guard: str = "ignore", snapshot: ManagerSnapshot | None = None, spool: Path | None = None
+) -> Scene:
     manager = Manager(switch=snapshot or ManagerSnapshot())
-    server = AsteriskServer(manager, "192.0.2.1", ("PJSIP/alice", "PJSIP/1*"), guard=guard)  # type: ignore[arg-type]
+    agents = ("PJSIP/alice", "PJSIP/1*")
+    server = AsteriskServer(manager, "192.0.2.1", agents, guard=guard, spool=spool)  # type: ignore[arg-type]
     made = AsteriskPbx([server])
     await made.start()
     heard: list[pbx.PbxEvent] = []
@@ -355,6 +358,50 @@ async def test_no_answer_is_no_observation() -> None:
     with pytest.raises(pbx.PbxUnavailable):
         await scene.channel.mute()
     assert len(scene.of(pbx.RecorderRuns)) == 1
+
+
+def states(scene: Scene) -> list[tuple[str, str]]:
+    return [(event.state, event.how) for event in scene.of(pbx.RecorderRuns) if isinstance(event, pbx.RecorderRuns)]
+
+
+async def a_pause_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Scene, Path]:
+    monkeypatch.setattr("gateway.adapters.asterisk.channel.LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("gateway.adapters.asterisk.channel.UNMUTE_AFTER_S", 0)
+    (tmp_path / "consent").mkdir()
+    file = tmp_path / "consent" / "call.wav"
+    file.write_bytes(b"RIFF")
+    scene = await open_scene(spool=tmp_path)
+    await scene.recording()
+    await scene.channel.mute()
+    await asyncio.sleep(0.05)
+    return scene, file
+
+
+async def test_the_growing_file_confirms_a_pause_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, file = await a_pause_with_its_file(tmp_path, monkeypatch)
+    before = len(states(scene))
+    file.write_bytes(bytes(100_000))
+    await scene.until(lambda: states(scene)[before:] == [("paused", "the growing file is silent")])
+    file.write_bytes(bytes(200_000))
+    await asyncio.sleep(0.05)
+    assert len(states(scene)) == before + 1
+
+
+async def test_sound_in_a_pause_is_told_as_a_recorder_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, file = await a_pause_with_its_file(tmp_path, monkeypatch)
+    file.write_bytes(bytes(99_999) + b"\1")
+    await scene.until(lambda: states(scene)[-1] == ("on", "the growing file has sound in the pause"))
+
+
+async def test_what_is_recorded_after_a_pause_is_nobodys_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, file = await a_pause_with_its_file(tmp_path, monkeypatch)
+    await scene.channel.unmute()
+    file.write_bytes(b"\1" * 200_000)
+    await asyncio.sleep(0.05)
+    assert states(scene)[-1] == ("on", "acknowledged, and the recorder is there")
+    assert "sound" not in str(states(scene))
 
 
 async def test_a_close_stops_by_id_and_tells_the_file_once() -> None:
