@@ -13,8 +13,9 @@ from gateway.adapters.asterisk.ami.client import AmiClient
 from gateway.adapters.asterisk.ami.settings import ManagerServer
 from gateway.adapters.asterisk.ami_library import library_client
 from gateway.adapters.asterisk.pbx import AsteriskPbx, AsteriskServer
+from gateway.adapters.asterisk.starter import RecorderStarter
 from gateway.adapters.config.policies import FilePolicyBook, load_book, prompt_minima, prompt_problems
-from gateway.adapters.config.settings import Asterisk, Settings
+from gateway.adapters.config.settings import Asterisk, RecorderLogin, Settings
 from gateway.adapters.keys.file_keys import FileKeyStore
 from gateway.adapters.prompts.library import FilePromptLibrary, load_prompts
 from gateway.adapters.recorder.vault import AgeVault
@@ -84,16 +85,19 @@ def agent_route(template: str) -> Callable[[CallFacts], str]:
     return route
 
 
-def manager_server(section: Asterisk) -> ManagerServer:
-    """Return where and how to log in to a server of the configuration. Raises `SettingsError`."""
+def manager_server(section: Asterisk, login: RecorderLogin | None = None) -> ManagerServer:
+    """Return where and how to log in to a server of the configuration, as its user or as *login*. Raises
+    `SettingsError`."""
+    user = login or section
     host, _, port = section.ami.rpartition(":")
     return ManagerServer(
         section.name,
         host.strip("[]"),
-        section.user,
-        section.read_secret(),
+        user.user,
+        user.read_secret(),
         port=int(port),
         tls=ssl.create_default_context() if section.tls else None,
+        allow_system=login is not None,
     )
 
 
@@ -103,9 +107,20 @@ def asterisk_pbx(sections: Sequence[Asterisk]) -> AsteriskPbx:
     for section in sections:
         server = manager_server(section)
         client = AmiClient(server) if section.client == "own" else library_client(server)
-        source = section.source or section.ami.rpartition(":")[0]
+        starter = None
+        if section.recorder is not None:
+            _log.warning("a manager user that may run anything on the PBX starts recorders", server=section.name)
+            starter = RecorderStarter(AmiClient(manager_server(section, section.recorder)))
         servers.append(
-            AsteriskServer(client, source, section.agents, section.endpoint, section.spool, section.foreign_recorders)
+            AsteriskServer(
+                client,
+                section.source or section.ami.rpartition(":")[0],
+                section.agents,
+                section.endpoint,
+                section.spool,
+                section.foreign_recorders,
+                starter,
+            )
         )
     return AsteriskPbx(servers)
 

@@ -1,8 +1,8 @@
 """The one place in the whole gateway where a recorder is opened or let run on.
 
 Every function here asks for the receipt of a durable verdict: without one it cannot be called (invariant 2).
-An AST test keeps `RecordOpen` and `RecordResume` from being made, and `expect_recorder` and `unmute` of a PBX's channel
-from being called, anywhere else.
+An AST test keeps `RecordOpen` and `RecordResume` from being made, and `expect_recorder`, `begin_recorder` and `unmute`
+of a PBX's channel from being called, anywhere else.
 """
 
 from collections.abc import Callable, Mapping
@@ -56,6 +56,7 @@ async def allow_recorder(
     _require_verdict(receipt, call_id)
     await channel.expect_recorder(call_id)
     await channel.tell(variables)
+    await channel.begin_recorder(call_id)
 
 
 async def resume_pbx_recorder(channel: PbxChannel, receipt: Receipt | None, *, call_id: str) -> None:

@@ -17,7 +17,7 @@ from gateway.adapters.asterisk.inspection.machine import (
     spool_findings,
 )
 from gateway.adapters.asterisk.inspection.survey import Survey, survey
-from gateway.adapters.config.settings import Asterisk, Settings, SettingsError
+from gateway.adapters.config.settings import Asterisk, RecorderLogin, Settings, SettingsError
 from gateway.bootstrap import manager_server
 from gateway.ports.manager import LoginRefused, ManagerError
 
@@ -49,6 +49,8 @@ def _section(settings: Settings, section: Asterisk, config: Path | None, now: Ca
         return
     yield Finding("pbx-login", "ok", f"logged in to {section.ami} as {section.user}")
     yield from findings(_facts(settings, section, told))
+    if section.recorder is not None:
+        yield from _recorder(section, section.recorder, files)
     same_machine = any(is_ours(address) for address in addresses(server.host))
     yield from spool_findings(section.spool, told.spool, same_machine=same_machine)
 
@@ -58,6 +60,27 @@ def _facts(settings: Settings, section: Asterisk, told: Survey) -> Facts:
     listens = is_listened_to(settings.sip.bind)
     about = Section(section.user, section.endpoint, listens=listens, contact=contact, contact_state=state)
     return Facts(about, told, read_files(section.config_folder, section.user))
+
+
+def _recorder(section: Asterisk, login: RecorderLogin, files: list[Path]) -> Iterator[Finding]:
+    """What is so of the second user, who starts recorders."""
+    yield from secret_findings(login.secret_file, login.secret, files)
+    try:
+        told = asyncio.run(survey(manager_server(section, login), section.endpoint, (), now=time.time))
+    except SettingsError:
+        return  # the secret's file was named already
+    except ManagerError as error:
+        what = (
+            f"{login.user} ([asterisk.recorder]) cannot log in ({error.what}): no call of this server will be recorded"
+        )
+        yield Finding("pbx-recorder", "error", f"{what}; correct its secret or its `permit` in manager.conf")
+        return
+    if "mixmonitor" not in told.actions:
+        what = f"{login.user} may not start recorders: give it `write = system` in manager.conf, or leave "
+        yield Finding("pbx-recorder", "error", what + "[asterisk.recorder] out and let the dialplan start them")
+        return
+    what = f"{login.user} starts recorders; whoever has its secret has a shell on the PBX (class system)"
+    yield Finding("pbx-recorder", "warning", what)
 
 
 def _not_reached(section: Asterisk, error: ManagerError) -> Finding:

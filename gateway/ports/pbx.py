@@ -175,6 +175,10 @@ class PbxChannel(Protocol):
         other is foreign."""
         ...
 
+    async def begin_recorder(self, call_id: str) -> None:
+        """Start the expected recorder of *call_id*, where that is not the dialplan's to do once it has the verdict."""
+        ...
+
     async def mute(self) -> None:
         """Let the recorder write silence, now or as soon as it starts. `RecorderRuns` tells when it was seen."""
         ...

@@ -107,6 +107,21 @@ async def practice(
         yield Practice(switch, gateway, section)
 
 
+# --- the user who starts recorders ---
+
+
+async def test_a_user_who_starts_recorders(tmp_path: Path) -> None:
+    async with practice(tmp_path) as p:
+        secrets = p.switch.secrets
+        found = await p.doctor(recorder={"secret": secrets["consent-gateway-recorder"]})
+        assert wrong(found, secrets["consent-gateway-recorder"]) == [("pbx-recorder", "warning")]
+        assert "has a shell on the PBX" in texts(found, "pbx-recorder")
+        found = await p.doctor(recorder={"secret": "not-his"})
+        assert wrong(found) == [("pbx-recorder", "error")] and "cannot log in" in texts(found, "pbx-recorder")
+        found = await p.doctor(recorder={"user": "consent-gateway", "secret": secrets["consent-gateway"]})
+        assert wrong(found) == [("pbx-recorder", "error")] and "write = system" in texts(found, "pbx-recorder")
+
+
 # --- as shipped ---
 
 

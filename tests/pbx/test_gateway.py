@@ -378,6 +378,45 @@ async def test_a_pause_outlives_the_loss_of_the_manager_connection(tmp_path: Pat
         assert not await kept(w) & with_anybody(SECRET)
 
 
+async def test_the_gateway_may_start_the_recorder_itself(tmp_path: Path) -> None:
+    """By a second user. What the caller said to the gateway is in no file: the recorder waits for his agent."""
+    async with whole(tmp_path, starts_recorders=True) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        speaking(caller, SECRET)
+        await caller.send_digit("1", 80)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        await asyncio.sleep(0.2)
+        speaking(caller, PERSON)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert await w.records(session, session.call_id)
+        await press(agent, "*71")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await press(agent, "*72")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        await press(caller, "*90")
+        assert await session.wait_for(lambda: session.call.verdict == "withdrawn", 5_000)
+        await w.until(lambda: w.records(session))
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert entries["recording.closed"][0]["failed"] == ""
+        samples = await kept(w)
+        assert level(PERSON) + level(AGENT) in samples and not samples & with_anybody(SECRET)
+
+
+async def test_without_a_yes_the_gateway_starts_no_recorder(tmp_path: Path) -> None:
+    async with whole(tmp_path, starts_recorders=True) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        await caller.send_digit("2", 80)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        await agent.hang_up()
+        await w.over(session)
+        assert w.switch.recordings() == []
+
+
 async def test_the_growing_file_shows_that_a_pause_is_kept(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, agent, session = await recorded(w)

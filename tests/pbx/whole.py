@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.adapters.config.settings import Asterisk as AsteriskSettings
+from gateway.adapters.config.settings import RecorderLogin
 from gateway.adapters.softphone import Call, Softphone
 from gateway.app.pbx_session import PbxSession
 from gateway.bootstrap import Gateway
@@ -126,6 +127,7 @@ async def whole(
     *,
     agents: tuple[str, ...] = ("PJSIP/agent",),
     client: Literal["own", "asterisk-ami"] = "own",
+    starts_recorders: bool = False,
     **policy: str,
 ) -> AsyncIterator[Whole]:
     """A started PBX with a started gateway."""
@@ -147,6 +149,7 @@ async def whole(
             source=f"127.0.0.1:{switch.sip_port}",
             agents=agents,
             client=client,
+            recorder=RecorderLogin(secret=switch.secrets["consent-gateway-recorder"]) if starts_recorders else None,
             spool=switch.spool / "monitor",
         )
         made = Whole(

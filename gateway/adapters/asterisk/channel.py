@@ -17,6 +17,7 @@ import structlog
 
 from gateway.adapters.asterisk.growing import LOOK_EVERY_S, PausedFile
 from gateway.adapters.asterisk.spool import file_facts, in_spool
+from gateway.adapters.asterisk.starter import RecorderStarter
 from gateway.app.tasks import spawn
 from gateway.ports.manager import ActionRefused, ManagerClient, ManagerError, ManagerResponse
 from gateway.ports.pbx import (
@@ -81,6 +82,8 @@ class AsteriskChannel:
         *,
         spool: Path | None,
         guard: Guard,
+        starter: RecorderStarter | None,
+        is_bridged: Callable[[], bool],
         on_forget: Callable[["AsteriskChannel"], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -90,6 +93,9 @@ class AsteriskChannel:
         self._sink = sink
         self._spool = spool
         self._guard = guard
+        self._starter = starter
+        self._to_start = ""
+        self._is_bridged = is_bridged
         self._on_forget = on_forget
         self._on_change = on_change
         self._generation = client.state.generation
@@ -117,11 +123,18 @@ class AsteriskChannel:
 
     # --- what is asked of it ----------------------------------------------------------------------------------------
 
+    async def begin_recorder(self, call_id: str) -> None:
+        if self._starter is not None:
+            self._to_start = call_id
+            self.moved(bridged=self._is_bridged())
+
     async def tell(self, variables: Mapping[str, str]) -> None:
         for name, value in variables.items():
             await self._act("Setvar", Variable=name, Value=value)
 
     async def expect_recorder(self, call_id: str) -> None:
+        if self._starter is not None:
+            await self.tell({"CONSENT_RECORDER": "gateway"})
         self._wanted, self._recorder, self._file, self._end_told = "on", "", "", False
         self._on_change()
 
@@ -191,6 +204,21 @@ class AsteriskChannel:
         self._gone()
         self._tell(ChannelEnded(time.monotonic_ns(), seen=False))
         self.forget()
+
+    def moved(self, *, bridged: bool) -> None:
+        """The channel came into a bridge, or left one. A recorder that is to be started here waits until the leg to us,
+        which is a bridge like any other to it, has ended."""
+        if self._to_start and not bridged and self._starter is not None:
+            call_id, self._to_start = self._to_start, ""
+            spawn(self._start(self._starter, call_id), name="start recorder")
+
+    async def _start(self, starter: RecorderStarter, call_id: str) -> None:
+        if self._wanted not in ("on", "paused"):
+            return
+        try:
+            await starter.start_recorder(self.channel, call_id)
+        except (PbxUnavailable, PbxRefused) as error:
+            _log.error("a recorder was not started", server=self.server, error=str(error))
 
     def key(self, by: str, digit: str, *, by_asked: bool) -> None:
         """A key came through."""

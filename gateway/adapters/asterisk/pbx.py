@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from gateway.adapters.asterisk.channel import AsteriskChannel, Guard, Other
+from gateway.adapters.asterisk.starter import RecorderStarter
 from gateway.app.tasks import spawn
 from gateway.ports.manager import (
     ActionRefused,
@@ -36,7 +37,8 @@ _NOBODY: Final = ("CBAnn", "Announcer", "Surrogate", "Recorder", "ConfBridgeReco
 class AsteriskServer:
     """One server. *source*: the address its INVITEs come from, `host` or `host:port`. *endpoint*: its name for us.
     *agents*: patterns of the endpoints (`PJSIP/1*`) whose users are covered without being asked.
-    *spool*: where its monitor folder can be read, None: not from here. *guard*: what becomes of foreign recorders."""
+    *spool*: where its monitor folder can be read, None: not from here. *guard*: what becomes of foreign recorders.
+    *starter*: starts recorders in the dialplan's place."""
 
     client: ManagerClient = field(repr=False)
     source: str
@@ -44,10 +46,16 @@ class AsteriskServer:
     endpoint: str = "PJSIP/consent-gateway"
     spool: Path | None = None
     guard: Guard = "stop"
+    starter: RecorderStarter | None = None
 
     def is_from_here(self, source: str) -> bool:
         """Whether *source* (`host:port`) is this server's."""
         return source == self.source or source.rpartition(":")[0] == self.source
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether everything that a recorded call needs is connected."""
+        return self.client.state.connected and (self.starter is None or self.starter.is_connected)
 
     def covers(self, line: str) -> bool:
         """Whether who uses *line* need not be asked."""
@@ -64,16 +72,20 @@ class AsteriskPbx:
         """Begin to connect to every server. Does not wait."""
         for switch in self._switches:
             await switch.server.client.start(switch.on_event, switch.on_state)
+            if switch.server.starter is not None:
+                await switch.server.starter.start()
 
     async def stop(self) -> None:
         """Close every connection."""
         for switch in self._switches:
             await switch.server.client.stop()
+            if switch.server.starter is not None:
+                await switch.server.starter.stop()
 
     @property
     def servers(self) -> Mapping[str, bool]:
         """Every server's label, and whether it is connected."""
-        return {s.server.client.server: s.server.client.state.connected for s in self._switches}
+        return {s.server.client.server: s.server.is_connected for s in self._switches}
 
     def sends(self, incoming: Incoming) -> bool:
         return bool(_header(incoming, CHANNEL_HEADER))
@@ -128,6 +140,8 @@ class Switch:
             sink,
             spool=server.spool,
             guard=server.guard,
+            starter=server.starter,
+            is_bridged=lambda: channel in self._where,
             on_forget=self._forget,
             on_change=self._look_round,
         )
@@ -200,8 +214,11 @@ class Switch:
         self._guard_rooms()
 
     def _left(self, event: ManagerEvent) -> None:
-        if self._where.get(event.get("Uniqueid")) == event.get("BridgeUniqueid"):
-            self._leave(event.get("Uniqueid"))
+        uniqueid = event.get("Uniqueid")
+        if self._where.get(uniqueid) == event.get("BridgeUniqueid"):
+            self._leave(uniqueid)
+            if uniqueid in self._watched:
+                self._watched[uniqueid].moved(bridged=False)
         self._look_round()
 
     def _leave(self, uniqueid: str) -> None:

@@ -5,7 +5,7 @@ import ipaddress
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -53,40 +53,15 @@ class Sip(_Section):
         return value
 
 
-class Asterisk(_Section):
-    """One Asterisk whose dialplan sends its callers to be asked (`dialplan/asterisk`).
+class _Login(_Section):
+    """A user of a manager interface, with his secret: in a file, or here."""
 
-    *ami*: where its manager interface listens. *source*: the address its INVITEs come from, `host` or `host:port`; left
-    out: the host of *ami*. *agents*: endpoints whose users need not be asked, `PJSIP/alice` or patterns such as
-    `PJSIP/1???`; whoever else is connected counts as not covered, and the recorder waits. *spool*: where its
-    `/var/spool/asterisk/monitor` can be read, left out: not from this machine. *config_folder*: where its
-    `/etc/asterisk` can be read, for `consent-gateway doctor` alone. *foreign_recorders*: what becomes of a recorder on
-    a gated channel that this gateway did not allow.
-    """
-
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "asterisk"
-    ami: HostPort = "127.0.0.1:5038"
-    user: str = "consent-gateway"
+    user: str
     secret_file: Path | None = None
     secret: str = Field(default="", repr=False)
-    source: str = ""
-    agents: tuple[str, ...] = Field(min_length=1)
-    endpoint: str = "PJSIP/consent-gateway"
-    spool: Path | None = None
-    config_folder: Path | None = None
-    tls: bool = False
-    foreign_recorders: Literal["stop", "alarm", "ignore"] = "stop"
-    client: Literal["own", "asterisk-ami"] = "own"
-
-    @field_validator("agents")
-    @classmethod
-    def _endpoints(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if any("/" not in pattern for pattern in value):
-            raise ValueError('write endpoints with their technology, such as "PJSIP/alice" or "PJSIP/1???"')
-        return value
 
     @model_validator(mode="after")
-    def _one_secret(self) -> "Asterisk":
+    def _one_secret(self) -> Self:
         if bool(self.secret) is (self.secret_file is not None):
             raise ValueError("the secret of manager.conf is needed once: secret_file (a file of mode 600), or secret")
         return self
@@ -98,7 +73,46 @@ class Asterisk(_Section):
         try:
             return self.secret_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"asterisk {self.name}: {self.secret_file}: {type(error).__name__}") from None
+            raise SettingsError(f"asterisk user {self.user}: {self.secret_file}: {type(error).__name__}") from None
+
+
+class RecorderLogin(_Login):
+    """A second user of the same server, with write class `system`, which is shell access there: it starts recorders in
+    the dialplan's place, and does nothing else."""
+
+    user: str = "consent-gateway-recorder"
+
+
+class Asterisk(_Login):
+    """One Asterisk whose dialplan sends its callers to be asked (`dialplan/asterisk`).
+
+    *ami*: where its manager interface listens. *source*: the address its INVITEs come from, `host` or `host:port`; left
+    out: the host of *ami*. *agents*: endpoints whose users need not be asked, `PJSIP/alice` or patterns such as
+    `PJSIP/1???`; whoever else is connected counts as not covered, and the recorder waits. *spool*: where its
+    `/var/spool/asterisk/monitor` can be read, left out: not from this machine. *config_folder*: where its
+    `/etc/asterisk` can be read, for `consent-gateway doctor` alone. *foreign_recorders*: what becomes of a recorder on
+    a gated channel that this gateway did not allow. *recorder*: an opt-in, the gateway starts the recorder itself.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "asterisk"
+    ami: HostPort = "127.0.0.1:5038"
+    user: str = "consent-gateway"
+    source: str = ""
+    agents: tuple[str, ...] = Field(min_length=1)
+    endpoint: str = "PJSIP/consent-gateway"
+    spool: Path | None = None
+    config_folder: Path | None = None
+    tls: bool = False
+    foreign_recorders: Literal["stop", "alarm", "ignore"] = "stop"
+    client: Literal["own", "asterisk-ami"] = "own"
+    recorder: RecorderLogin | None = None
+
+    @field_validator("agents")
+    @classmethod
+    def _endpoints(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any("/" not in pattern for pattern in value):
+            raise ValueError('write endpoints with their technology, such as "PJSIP/alice" or "PJSIP/1???"')
+        return value
 
 
 class Http(_Section):

@@ -36,6 +36,9 @@ class Line:
     async def expect_recorder(self, call_id: str) -> None:
         self._note("expect", call_id)
 
+    async def begin_recorder(self, call_id: str) -> None:
+        self._note("begin", call_id)
+
     async def mute(self) -> None:
         self._note("mute")
 

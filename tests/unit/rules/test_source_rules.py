@@ -31,7 +31,7 @@ def made_in(name: str, tree: ast.AST) -> bool:
     return any(_name(call) == name for call in _calls(tree))
 
 
-@pytest.mark.parametrize("command", ["RecordOpen", "RecordResume", "expect_recorder", "unmute"])
+@pytest.mark.parametrize("command", ["RecordOpen", "RecordResume", "expect_recorder", "begin_recorder", "unmute"])
 def test_the_recorder_is_opened_in_exactly_one_place(command: str) -> None:
     places = [_relative(path) for path in SOURCES if made_in(command, ast.parse(path.read_text()))]
     assert places == ["app/recorder.py"]
