@@ -101,8 +101,8 @@ def manager_server(section: Asterisk, login: RecorderLogin | None = None) -> Man
     )
 
 
-def asterisk_pbx(sections: Sequence[Asterisk]) -> AsteriskPbx:
-    """Return the Asterisk servers of the configuration. Raises `SettingsError`."""
+def asterisk_pbx(sections: Sequence[Asterisk], gateway: str) -> AsteriskPbx:
+    """Return the Asterisk servers of the configuration; *gateway* is our name to them. Raises `SettingsError`."""
     servers = []
     for section in sections:
         server = manager_server(section)
@@ -122,7 +122,7 @@ def asterisk_pbx(sections: Sequence[Asterisk]) -> AsteriskPbx:
                 starter,
             )
         )
-    return AsteriskPbx(servers)
+    return AsteriskPbx(servers, gateway)
 
 
 @dataclass(slots=True, eq=False)
@@ -178,7 +178,7 @@ async def start_gateway(settings: Settings) -> Gateway:
     book = load_book(settings.policy.folder)
     if problems := prompt_problems(book, prompts):
         raise PolicyError(problems)
-    pbx = asterisk_pbx(settings.asterisk)
+    pbx = asterisk_pbx(settings.asterisk, settings.evidence.origin)
     clock = SystemClock()
     evidence = SqliteEvidenceLog(folders.evidence, folders.keys, settings.evidence.origin)
     database = RegistryDatabase(folders.registry)

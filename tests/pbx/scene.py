@@ -130,12 +130,12 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
+async def scene(edits: asterisk.Edits | None = None) -> AsyncIterator[Scene]:
     async with (
         await Softphone.open(user="consent") as gateway,
         await Softphone.open(user="agent") as agent,
         await Softphone.open() as outside,
-        asterisk.running(gateway=gateway.address, agent=agent.address, trunk=outside.address) as switch,
+        asterisk.running(gateway=gateway.address, agent=agent.address, trunk=outside.address, edits=edits) as switch,
         AsyncExitStack() as ami_closes,
     ):
         FIGURES.setdefault("Asterisk boots", []).append(switch.boot_s)

@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.adapters.softphone import Call
-from tests.pbx.scene import AGENT, GATEWAY, PERSON, Scene, Stopwatch, heard, hears, level, scene
+from tests.pbx.scene import AGENT, CALL_ID, GATEWAY, PERSON, Scene, Stopwatch, heard, hears, level, scene, speaking
+from tests.support import asterisk
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +87,54 @@ async def test_a_verdict_that_was_set_counts_even_if_the_gateway_dies_right_afte
         await caller.hang_up()
         await s.all_over()
         assert level(PERSON) + level(AGENT) in heard(s.switch.recordings()[0])
+
+
+ROUTE = """
+[consent-example-inbound](+)
+exten = 110,1,Set(__CONSENT_FAIL_MODE=refuse_call)
+same = n,Goto(100,1)
+"""
+DUTY: asterisk.Edits = {"extensions": lambda old: old + ROUTE}
+
+
+async def is_not_connected(s: Scene, caller: Call) -> None:
+    await caller.ended(15)
+    await s.nothing_recorded()
+    assert s.agent.calls == []
+
+
+async def with_a_duty(s: Scene) -> Call:
+    to = s.switch.sip.replace("100@", "110@")
+    return speaking(await s.outside.call(to, from_number="+4915550100"), PERSON)
+
+
+async def test_under_a_duty_to_record_nobody_is_connected_without_the_gateway() -> None:
+    async with scene(DUTY) as s:
+        await s.gateway_dies()
+        await is_not_connected(s, await with_a_duty(s))
+
+
+@pytest.mark.parametrize(("verdict", "call_id"), [("refused", CALL_ID), ("unknown", CALL_ID), ("granted", "")])
+async def test_under_a_duty_to_record_nobody_is_connected_without_a_verdict_for_it(verdict: str, call_id: str) -> None:
+    async with scene(DUTY) as s:
+        caller = await with_a_duty(s)
+        leg = await s.gateway_answers()
+        await s.decide(leg, verdict, call_id)
+        await leg.hang_up()
+        await is_not_connected(s, caller)
+
+
+async def test_under_a_duty_to_record_a_call_that_is_recorded_is_connected() -> None:
+    async with scene(DUTY) as s:
+        caller = await with_a_duty(s)
+        leg = await s.gateway_answers()
+        channel = await s.decide(leg, "not_required")
+        await leg.hang_up()
+        agent = await s.agent_answers()
+        await s.connected(caller, agent)
+        assert await s.recorders(channel) == 1
+        await caller.hang_up()
+        await s.all_over()
 
 
 async def test_the_caller_hangs_up_in_the_prompt() -> None:

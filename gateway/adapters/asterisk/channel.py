@@ -80,6 +80,7 @@ class AsteriskChannel:
         linkedid: str,
         sink: PbxSink,
         *,
+        gateway: str,
         spool: Path | None,
         guard: Guard,
         starter: RecorderStarter | None,
@@ -91,6 +92,7 @@ class AsteriskChannel:
         self.linkedid = linkedid
         self._client = client
         self._sink = sink
+        self._gateway = gateway
         self._spool = spool
         self._guard = guard
         self._starter = starter
@@ -133,8 +135,8 @@ class AsteriskChannel:
             await self._act("Setvar", Variable=name, Value=value)
 
     async def expect_recorder(self, call_id: str) -> None:
-        if self._starter is not None:
-            await self.tell({"CONSENT_RECORDER": "gateway"})
+        starts = {} if self._starter is None else {"CONSENT_RECORDER": "gateway"}
+        await self.tell({"CONSENT_GATEWAY": self._gateway} | starts)
         self._wanted, self._recorder, self._file, self._end_told = "on", "", "", False
         self._on_change()
 

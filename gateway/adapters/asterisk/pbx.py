@@ -63,10 +63,10 @@ class AsteriskServer:
 
 
 class AsteriskPbx:
-    """All servers."""
+    """All servers. *gateway* names this gateway to them: it puts that on every channel it decides about."""
 
-    def __init__(self, servers: Sequence[AsteriskServer]) -> None:
-        self._switches = [Switch(server) for server in servers]
+    def __init__(self, servers: Sequence[AsteriskServer], gateway: str = "") -> None:
+        self._switches = [Switch(server, gateway) for server in servers]
 
     async def start(self) -> None:
         """Begin to connect to every server. Does not wait."""
@@ -108,8 +108,9 @@ def _header(incoming: Incoming, name: str) -> str:
 class Switch:
     """One server's calls: who is connected to whom, and which of them are ours."""
 
-    def __init__(self, server: AsteriskServer) -> None:
+    def __init__(self, server: AsteriskServer, gateway: str) -> None:
         self.server = server
+        self._gateway = gateway
         self._watched: dict[str, AsteriskChannel] = {}
         self._bridges: dict[str, dict[str, str]] = {}
         self._where: dict[str, str] = {}
@@ -138,6 +139,7 @@ class Switch:
             channel,
             linkedid,
             sink,
+            gateway=self._gateway,
             spool=server.spool,
             guard=server.guard,
             starter=server.starter,
@@ -180,12 +182,15 @@ class Switch:
             spawn(self._stop_unwatched(uniqueid), name="recorder without consent")
 
     async def _stop_unwatched(self, channel: str) -> None:
-        """A recorder of ours on a channel nobody watches: the gateway that allowed it is gone, and with it whoever
-        could pause it or take the consent back. It stops; the call goes on."""
+        """A recorder of ours on a channel we do not watch: this gateway allowed it in an earlier life, and nobody can
+        pause it or take the consent back any more. It stops; the call goes on. Another gateway's is its own affair."""
         client = self.server.client
         try:
             answer = await client.action("Getvar", {"Channel": channel, "Variable": "CONSENT_MIXMONITOR_ID"})
             if not answer.get("Value") or channel in self._watched:
+                return
+            owner = await client.action("Getvar", {"Channel": channel, "Variable": "CONSENT_GATEWAY"})
+            if owner.get("Value") not in ("", self._gateway):
                 return
             await client.action("StopMixMonitor", {"Channel": channel, "MixMonitorID": answer.get("Value")})
             await client.action("Setvar", {"Channel": channel, "Variable": "CONSENT_VERDICT", "Value": "unknown"})

@@ -584,15 +584,33 @@ async def test_a_recorder_that_is_gone_when_it_can_be_looked_for_has_ended() -> 
     assert not scene.of(pbx.ChannelEnded)
 
 
-async def test_a_recorder_on_a_channel_nobody_watches_is_stopped() -> None:
-    manager = Manager(switch=there(CHANNEL))
+@pytest.mark.parametrize("owner", ["", "gw/1"])
+async def test_a_recorder_of_ours_on_a_channel_nobody_watches_is_stopped(owner: str) -> None:
+    manager = Manager(switch=there(CHANNEL), variables={"CONSENT_GATEWAY": owner})
     manager.records()
-    made = AsteriskPbx([AsteriskServer(manager, "192.0.2.1", ("PJSIP/*",))])
+    made = AsteriskPbx([AsteriskServer(manager, "192.0.2.1", ("PJSIP/*",))], "gw/1")
     await made.start()
     for _ in range(40):
         await asyncio.sleep(0)
     assert manager.told("StopMixMonitor") == [{"MixMonitorID": RECORDER}]
     assert manager.told("Setvar") == [{"Variable": "CONSENT_VERDICT", "Value": "unknown"}]
+
+
+async def test_another_gateways_recorder_is_left_alone() -> None:
+    manager = Manager(switch=there(CHANNEL), variables={"CONSENT_GATEWAY": "gw/2"})
+    manager.records()
+    await AsteriskPbx([AsteriskServer(manager, "192.0.2.1", ("PJSIP/*",))], "gw/1").start()
+    for _ in range(40):
+        await asyncio.sleep(0)
+    assert manager.told("Getvar")[-1] == {"Variable": "CONSENT_GATEWAY"} and not manager.told("StopMixMonitor")
+
+
+async def test_the_channel_bears_the_name_of_the_gateway_that_allows_its_recorder() -> None:
+    manager = Manager()
+    made = AsteriskPbx([AsteriskServer(manager, "192.0.2.1", ("PJSIP/*",))], "gw/1")
+    await made.start()
+    await made.find(invite(), lambda event: None).expect_recorder("call")
+    assert manager.told("Setvar") == [{"Variable": "CONSENT_GATEWAY", "Value": "gw/1"}]
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ async def a_channel(bridged: Callable[[], bool]) -> tuple[AsteriskChannel, FakeM
         "1.1",
         "1.0",
         lambda _: None,
+        gateway="gw/1",
         spool=None,
         guard="ignore",
         starter=starter,
@@ -87,7 +88,10 @@ async def rest() -> None:
 async def test_it_waits_until_the_leg_to_us_has_ended_and_starts_once() -> None:
     channel, manager, system = await a_channel(lambda: True)
     await started(channel)
-    assert [sent.fields["Variable"] for sent in manager.sent] == ["CONSENT_RECORDER"] and system.sent == []
+    assert [sent.fields["Variable"] for sent in manager.sent] == [
+        "CONSENT_GATEWAY",
+        "CONSENT_RECORDER",
+    ] and system.sent == []
     channel.moved(bridged=True)
     await rest()
     assert system.sent == []
