@@ -19,6 +19,8 @@ ROUTES = """
     [consent-example-inbound](+)
     exten = 7000,1,Gosub(consent-gate,s,1)
     same = n,Queue(support)
+    exten = 7100,1,Gosub(consent-gate,s,1)
+    same = n,Queue(recording)
     exten = 7200,1,ConfBridge(room)
     exten = 7300,1,ParkedCall(default,701)
     exten = 7400,1,Answer()
@@ -44,7 +46,10 @@ SITE: Edits = {
     "extensions": _and(ROUTES, MENU),
     "pjsip": _and(RECORD_BUTTON),
     "features": _and("[featuremap]\natxfer = *2\n"),
-    "queues": _and("[support]\nstrategy = ringall\nmember = Local/colleague@of-the-site/n\n"),
+    "queues": _and(
+        "[support]\nstrategy = ringall\nmember = Local/colleague@of-the-site/n\n",
+        "[recording]\nstrategy = ringall\nmember = PJSIP/agent\nmonitor-format = wav\nmonitor-type = MixMonitor\n",
+    ),
     "confbridge": _and("[general]\n[default_user]\ntype = user\nquiet = yes\n[default_bridge]\ntype = bridge\n"),
     "res_parking": _and("[general]\n[default]\nparkext = 700\nparkpos = 701-720\ncontext = parkedcalls\n"),
     "musiconhold": _and("[general]\n"),

@@ -339,9 +339,12 @@ class AsteriskChannel:
         stopped = False
         if self._guard == "stop":
             try:
-                await self._client.action("ConfbridgeStopRecord", {"Conference": conference}, deadline_s=2.0)
+                if self._starter is not None:
+                    await self._starter.stop_conference(conference)
+                else:
+                    await self._client.action("ConfbridgeStopRecord", {"Conference": conference}, deadline_s=2.0)
                 stopped = True
-            except ManagerError as error:
+            except (ManagerError, PbxRefused, PbxUnavailable) as error:
                 _log.error("a conference's recorder was not stopped", server=self.server, error=str(error))
         for channel in here:
             channel._tell(ForeignRecorder(time.monotonic_ns(), stopped))

@@ -1,7 +1,7 @@
-"""Starts recorders over the manager interface: an opt-in, for its user needs class `system`, which is a shell there.
+"""What only a user with class `system` may do about recorders: an opt-in, for that class is a shell on the PBX.
 
-The user's connection is held here and used for one action with fixed fields; nothing of it, least of all the `Command`
-that MixMonitor would run, can be chosen from outside.
+The user's connection is held here and used for two actions with fixed fields; nothing of them, least of all the
+`Command` that MixMonitor would run, can be chosen from outside.
 """
 
 import re
@@ -16,7 +16,7 @@ _CHANNEL: Final = re.compile(r"[A-Za-z0-9._-]{1,150}")
 
 
 class RecorderStarter:
-    """The one who may start recorders on a server."""
+    """The one who may start recorders on a server, and stop those of conferences."""
 
     def __init__(self, client: ManagerClient) -> None:
         self._client = client
@@ -40,9 +40,15 @@ class RecorderStarter:
         if not _CALL_ID.fullmatch(call_id) or not _CHANNEL.fullmatch(channel):
             raise ValueError("a recorder is started for a call id, on a Uniqueid")
         file = f"consent/{call_id}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"[:-3] + ".wav"
-        fields = {"Channel": channel, "File": file, "Options": "bi(CONSENT_MIXMONITOR_ID)"}
+        await self._act("MixMonitor", {"Channel": channel, "File": file, "Options": "bi(CONSENT_MIXMONITOR_ID)"})
+
+    async def stop_conference(self, conference: str) -> None:
+        """Stop a conference's own recorder. Raises `PbxUnavailable`, `PbxRefused`."""
+        await self._act("ConfbridgeStopRecord", {"Conference": conference})
+
+    async def _act(self, action: str, fields: dict[str, str]) -> None:
         try:
-            await self._client.action("MixMonitor", fields, deadline_s=2.0)
+            await self._client.action(action, fields, deadline_s=2.0)
         except ActionRefused as error:
             raise PbxRefused(str(error)) from None
         except ManagerError as error:

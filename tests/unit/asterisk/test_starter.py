@@ -85,6 +85,15 @@ async def rest() -> None:
         await asyncio.sleep(0)
 
 
+async def test_a_conferences_recorder_is_stopped_by_who_may() -> None:
+    channel, manager, system = await a_channel(lambda: True)
+    channel._guard = "stop"
+    await channel.stop_room("room", [channel])
+    assert manager.sent == [] and [(sent.name, sent.fields) for sent in system.sent] == [
+        ("ConfbridgeStopRecord", {"Conference": "room"})
+    ]
+
+
 async def test_it_waits_until_the_leg_to_us_has_ended_and_starts_once() -> None:
     channel, manager, system = await a_channel(lambda: True)
     await started(channel)
