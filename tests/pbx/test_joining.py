@@ -7,7 +7,7 @@ import pytest
 
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
-from tests.pbx.scene import PERSON, heard, hears_only, level, speaking
+from tests.pbx.scene import AGENT, PERSON, heard, hears_only, level, speaking
 from tests.pbx.test_gateway import SECRET, agents_channel, kept, press, recorded, with_anybody
 from tests.pbx.whole import Whole, whole
 
@@ -135,3 +135,33 @@ async def test_a_stranger_is_left_alone_where_the_policy_says_so(tmp_path: Path)
         await caller.hang_up()
         await w.over(session)
         assert not await kept(w) & with_anybody(SECRET)
+
+
+async def test_who_was_called_outside_and_given_to_a_stranger_is_recorded_when_he_says_yes_too(tmp_path: Path) -> None:
+    """Here it is the asked person's channel that has no dialplan of its own."""
+    async with whole(tmp_path) as w:
+        calling = await w.agent.call(f"sip:4915550100@127.0.0.1:{w.switch.sip_port}", from_number="agent")
+        person = speaking(await w.outside.incoming(15), PERSON)
+        await person.accept()
+        session = await w.session()
+        await w.asked(session)
+        await person.send_digit("1", 80)
+        speaking(calling, AGENT)
+        await w.connected(person, calling)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        await w.until(lambda: len(session.lines) == 1)
+        name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
+        await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
+        stranger = speaking(await w.outside.incoming(15), SECRET)
+        await stranger.accept()
+        theirs = await call_of_the_stranger(w, session)
+        await w.asked(theirs)
+        await stranger.send_digit("1", 80)
+        speaking(stranger, COVERED)
+        await person.until(lambda: hears_only(person, COVERED) and hears_only(stranger, PERSON), 15)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        assert await theirs.wait_for(lambda: theirs.call.recorder.observed == "on", 5_000)
+        await person.hang_up()
+        mine = await w.over(session)
+        await w.over(theirs)
+        assert len(mine["recording.closed"]) == 1, "one recorder, from beginning to end"
