@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from gateway.app.handlers import HANDLERS
+from gateway.app.pbx_opening import begin_pbx_opening, end_pbx_opening
 from gateway.app.pbx_session import PbxSession
 from gateway.app.recorder import allow_recorder, resume_pbx_recorder
 from gateway.app.tasks import spawn
@@ -56,13 +57,11 @@ async def _open(session: PbxSession, command: do.OpenRecorder) -> None:
     receipt = session.receipts.get(command.token)
     variables = _variables(session, str(session.call.verdict))
 
-    async def give_back() -> None:
+    async def tell() -> bool:
         telling = allow_recorder(session.channel, receipt, call_id=session.call_id, variables=variables)
-        if not await _give_back(session, telling):
-            failed = "the PBX did not take the verdict"
-            session.post(ev.RecorderClosed(at_ns=session.now_ns(), recording=command.recording, failed=failed))
+        return await _give_back(session, telling)
 
-    spawn(give_back(), name="return call to be recorded")
+    begin_pbx_opening(session, command, tell)
 
 
 async def _resume(session: PbxSession, command: do.ResumeRecorder) -> None:
@@ -77,6 +76,8 @@ async def _pause(session: PbxSession, command: do.PauseRecorder) -> None:
 async def _close(session: PbxSession, command: do.CloseRecorder) -> None:
     if command.recording != session.call.recording:
         return  # not ours: whoever watches the channel has dealt with it
+    if end_pbx_opening(session, command.recording):
+        return  # nothing was allowed yet
     if command.purge:
         session.to_remove.add(command.recording)
     verdict = session.call.verdict

@@ -14,6 +14,7 @@ from gateway.domain.call import AGENT, AGENT_KEY, CALLER, Phase
 from gateway.domain.pbx_call import CHANNEL
 from gateway.domain.recording import RecorderState
 from gateway.ports import media, pbx
+from gateway.ports.registry import PbxPlace
 
 _log = structlog.get_logger(__name__)
 
@@ -29,6 +30,8 @@ class PbxSession(CallSession):
     """The call that the asked person joined, "" when he began one of his own."""
     to_remove: set[str] = field(default_factory=set)
     """Recordings whose file is to go: the caller withdrew, and the policy says so."""
+    rows: dict[str, str] = field(default_factory=dict, repr=False)
+    """Recordings whose end the registry does not know yet, each with the file it knows ("": none yet)."""
     _ran_ns: int = 0
 
     @property
@@ -95,6 +98,7 @@ class PbxSession(CallSession):
         state, how = RecorderState(event.state), event.how
         recording = self.call.recording
         self.post(ev.RecorderObserved(at_ns=event.mono_ns, recording=recording, state=state, at_frame=frame, how=how))
+        spawn(self._note_place(recording, self.channel.file), name="note PBX recording")
         spawn(self.channel.lamp(event.state), name="lamp")
 
     async def _recorder_gone(self, event: pbx.RecorderGone, recording: str) -> None:
@@ -105,6 +109,24 @@ class PbxSession(CallSession):
         if purge and event.file and not facts["purged"]:
             _log.warning("alarm", alarm="recording_not_removed", call_id=self.call_id)
         self.post(ev.RecorderClosed(at_ns=event.mono_ns, recording=recording, facts=facts))
+        await self._note_end(recording, event.file, facts)
+
+    async def _note_place(self, recording: str, file: str) -> None:
+        """Let the registry know where the PBX keeps a recording, once."""
+        if file and self.rows.get(recording) == "":
+            self.rows[recording] = file
+            await self.services.note_placed(recording, str(PbxPlace(self.channel.server, file)))
+
+    async def _note_end(self, recording: str, file: str, facts: Mapping[str, Any]) -> None:
+        """Let the registry know a recording's end: its facts, or that there is no file as far as anybody knows."""
+        if recording not in self.rows:
+            return  # it knows: what ended now is not that recording
+        await self._note_place(recording, file)
+        if file:
+            self.rows.pop(recording, None)
+        await self.services.note_closed(recording, facts["sha256"], facts["size"], facts["frames"])
+        if facts["purged"]:
+            await self.services.note_destroyed(recording)
 
     def _arrival(self) -> dict[str, object]:
         return {

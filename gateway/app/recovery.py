@@ -52,7 +52,7 @@ async def _recover(services: Services, record: CallRecord, sealed_by: float) -> 
     if "call.ended" not in kinds:
         await services.evidence.append(call_id, "call.recovered", {"cause": "control process lost"})
         for recording in await services.registry.recordings(call_id):
-            if recording.state == "open":
+            if recording.state == "open" and recording.kept_by is None:
                 await _close(services, recording, sealed_by)
         total = len(await services.evidence.entries(call_id)) + 1
         await services.evidence.append(call_id, "call.ended", {"cause": "control process lost", "entries": total})

@@ -53,6 +53,13 @@ class Services:
         except (RegistryUnavailable, KeyError):
             _log.error("the registry did not take a closed recording", recording=recording)
 
+    async def note_placed(self, recording: str, path: str) -> None:
+        """Note where a PBX keeps a recording."""
+        try:
+            await self.registry.recording_placed(recording, path=path)
+        except (RegistryUnavailable, KeyError):
+            _log.error("the registry did not take a recording's place", recording=recording)
+
     async def note_destroyed(self, recording: str) -> None:
         """Destroy the key of a recording that has no file (any more)."""
         try:

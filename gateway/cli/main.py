@@ -19,7 +19,7 @@ evidence = typer.Typer(help="The evidence of calls: list, show, export, verify."
 policy = typer.Typer(help="Policies: check files, explain a decision.", no_args_is_help=True)
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 prompts = typer.Typer(help="The spoken prompts.", no_args_is_help=True)
-recordings = typer.Typer(help="Sealed recordings.", no_args_is_help=True)
+recordings = typer.Typer(help="Recordings, of the gateway and of its PBXes.", no_args_is_help=True)
 for name, group in (
     ("calls", calls),
     ("evidence", evidence),
@@ -335,6 +335,19 @@ def prompts_build(
     raise typer.Exit(work.build(folder, language or []))
 
 
+@recordings.command("list")
+def recordings_list(
+    call: Annotated[str | None, typer.Option("--call", help="Only those of the call of this id.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the latest.")] = 100,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """List recordings and where each is: sealed here, or a file of the PBX that made it."""
+    from gateway.cli import recordings as work
+
+    raise typer.Exit(work.listing(call, limit, config, as_json=as_json))
+
+
 @recordings.command("export")
 def recordings_export(
     recording: Annotated[str, typer.Argument(help="The recording's id: the call id, a hyphen, a number.")],
@@ -342,7 +355,7 @@ def recordings_export(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Decrypt one recording into a plain WAV file."""
+    """Decrypt one recording into a plain WAV file, or copy that of a PBX."""
     from gateway.cli import recordings as work
 
     raise typer.Exit(work.export(recording, out, config, as_json=as_json))
@@ -354,7 +367,7 @@ def recordings_verify(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Compare one recording with its entry in the log: hash, length, silence in every paused span."""
+    """Compare one recording with its entry in the log: hash, length, and if it is ours silence in every paused span."""
     from gateway.cli import recordings as work
 
     raise typer.Exit(work.verify(recording, config, as_json=as_json))

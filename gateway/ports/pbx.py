@@ -166,6 +166,11 @@ class PbxChannel(Protocol):
         """The PBX's name of everything that belongs to the call."""
         ...
 
+    @property
+    def file(self) -> str:
+        """Where the PBX writes the recording that was allowed, "" while no recorder of it was seen."""
+        ...
+
     async def tell(self, variables: Mapping[str, str]) -> None:
         """Set variables, one after the other in their order; returns when the PBX has acknowledged the last."""
         ...

@@ -28,8 +28,31 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class PbxPlace:
+    """Where a PBX keeps a recording: the server's label, and the file there, "" as long as nobody has told it."""
+
+    server: str
+    file: str = field(repr=False, default="")
+
+    def __str__(self) -> str:
+        """Spell it as a `path` of the registry: `asterisk:SERVER:FILE`. Our own paths begin with a slash.
+
+        >>> str(PbxPlace("pbx1", "/spool/one.wav"))
+        'asterisk:pbx1:/spool/one.wav'
+        """
+        return f"{_PBX}:{self.server}:{self.file}"
+
+
+_PBX = "asterisk"
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingRecord:
-    """One recording. *wrapped* is its wrapped key, empty once that is destroyed; *size* in bytes, *frames* of 20 ms."""
+    """One recording. *wrapped* is its wrapped key, empty once that is destroyed; *size* in bytes, *frames* of 20 ms.
+
+    One that a PBX makes has neither key nor recipient, and its *path* is a `PbxPlace`, spelled. It is destroyed when
+    its file was removed; closed without *sha256*: its file was not read, or there is none.
+    """
 
     recording: str
     call_id: str
@@ -42,6 +65,13 @@ class RecordingRecord:
     size: int = 0
     frames: int = 0
     closed_at: datetime | None = None
+
+    @property
+    def kept_by(self) -> PbxPlace | None:
+        """Where the PBX that makes it keeps it; None for a recording of our own."""
+        kind, _, place = self.path.partition(":")
+        server, colon, file = place.partition(":")
+        return PbxPlace(server, file) if kind == _PBX and colon else None
 
 
 class CallRegistry(Protocol):
@@ -79,6 +109,10 @@ class CallRegistry(Protocol):
         Raises `ValueError` when there is one of this id, `KeyError` when there is no such call."""
         ...
 
+    async def recording_placed(self, recording: str, *, path: str) -> None:
+        """Note where the file is: a PBX tells it only when its recorder runs."""
+        ...
+
     async def recording_closed(self, recording: str, *, sha256: str, size: int, frames: int) -> None:
         """Note the sealed file's facts. A destroyed recording stays destroyed."""
         ...
@@ -91,6 +125,10 @@ class CallRegistry(Protocol):
 
     async def recordings(self, call_id: str) -> Sequence[RecordingRecord]:
         """Return the call's recordings, oldest first; none is not an error."""
+        ...
+
+    async def latest_recordings(self, limit: int = 100) -> Sequence[RecordingRecord]:
+        """Return the latest recordings of all calls, newest first."""
         ...
 
     async def open_recordings(self) -> Sequence[RecordingRecord]:
@@ -218,6 +256,10 @@ class FakeCallRegistry:
             raise KeyError(call_id)
         self.all_recordings[recording] = RecordingRecord(recording, call_id, path, recipient, self.clock(), wrapped)
 
+    async def recording_placed(self, recording: str, *, path: str) -> None:
+        self._change()
+        self.all_recordings[recording] = replace(self.all_recordings[recording], path=path)
+
     async def recording_closed(self, recording: str, *, sha256: str, size: int, frames: int) -> None:
         self._change()
         known = self.all_recordings[recording]
@@ -236,6 +278,9 @@ class FakeCallRegistry:
 
     async def recordings(self, call_id: str) -> Sequence[RecordingRecord]:
         return [record for record in self._by_opening() if record.call_id == call_id]
+
+    async def latest_recordings(self, limit: int = 100) -> Sequence[RecordingRecord]:
+        return self._by_opening()[::-1][:limit]
 
     async def open_recordings(self) -> Sequence[RecordingRecord]:
         return [record for record in self._by_opening() if record.state == "open"]

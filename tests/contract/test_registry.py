@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys, SqliteCallRegistry
-from gateway.ports.registry import ApiKeys, CallRegistry, FakeApiKeys, FakeCallRegistry, RegistryUnavailable
+from gateway.ports.registry import ApiKeys, CallRegistry, FakeApiKeys, FakeCallRegistry, PbxPlace, RegistryUnavailable
 
 START = datetime(2026, 11, 24, 16, 0, 0, 123_456, tzinfo=UTC)
 
@@ -121,6 +121,34 @@ async def test_recordings_of_a_call_come_oldest_first(registry: CallRegistry) ->
     assert list(await registry.recordings("nobody")) == []
 
 
+async def test_the_latest_recordings_of_all_calls_come_newest_first(registry: CallRegistry) -> None:
+    for call in ("call1", "call2"):
+        await start(registry, call)
+    for name, call in (("r2", "call1"), ("r1", "call2"), ("r3", "call1")):
+        await record(registry, name, call)
+    assert [item.recording for item in await registry.latest_recordings()] == ["r3", "r1", "r2"]
+    assert [item.recording for item in await registry.latest_recordings(limit=1)] == ["r3"]
+
+
+async def test_a_recording_of_a_pbx_has_no_key_and_its_place_is_told_later(registry: CallRegistry) -> None:
+    await start(registry)
+    await registry.recording_opened("r1", call_id="call1", path=str(PbxPlace("pbx.1")), recipient="", wrapped=b"")
+    opened = await registry.recording("r1")
+    assert (opened.kept_by, opened.wrapped, opened.recipient) == (PbxPlace("pbx.1"), b"", "")
+    assert await registry.open_recordings() == [opened]
+    await registry.recording_placed("r1", path=str(PbxPlace("pbx.1", "/spool/a:b.wav")))
+    assert (await registry.recording("r1")).kept_by == PbxPlace("pbx.1", "/spool/a:b.wav")
+    await registry.recording_closed("r1", sha256="ab", size=7, frames=3)
+    closed = await registry.recording("r1")
+    assert (closed.state, closed.sha256, closed.path) == ("closed", "ab", "asterisk:pbx.1:/spool/a:b.wav")
+
+
+async def test_a_recording_of_our_own_is_kept_by_nobody_else(registry: CallRegistry) -> None:
+    await start(registry)
+    await record(registry)
+    assert (await registry.recording("r1")).kept_by is None
+
+
 async def test_what_is_there_already_is_refused(registry: CallRegistry) -> None:
     await start(registry)
     await record(registry)
@@ -138,6 +166,7 @@ async def test_what_is_not_there_is_a_key_error(registry: CallRegistry) -> None:
         lambda: registry.recording("x"),
         lambda: registry.recording_closed("x", sha256="", size=0, frames=0),
         lambda: registry.recording_destroyed("x"),
+        lambda: registry.recording_placed("x", path="/var/x"),
         lambda: record(registry, "r1", "x"),
     ]
     for question in questions:

@@ -1,6 +1,7 @@
 """The whole way: a real Asterisk with the dialplan as shipped, and the gateway as shipped."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ import pytest
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
 from gateway.domain import commands as do
+from gateway.ports.registry import PbxPlace
 from tests.pbx.scene import AGENT, PERSON, heard, hears, level, speaking
 from tests.pbx.whole import Whole, whole
 
@@ -62,15 +64,21 @@ async def test_a_yes_is_recorded_from_the_verdict_on_and_the_evidence_says_so(tm
         assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
         assert await w.variable(session, "CONSENT_VERDICT") == "granted"
         assert await w.variable(session, "CONSENT_CALL_ID") == session.call_id
+        registry = w.gateway.services.registry
         await asyncio.sleep(1)
+        (file,) = w.switch.recordings()
+        (record,) = await registry.recordings(session.call_id)
+        assert (record.state, record.kept_by) == ("open", PbxPlace("asterisk", str(file)))
         await caller.hang_up()
         entries = await w.over(session)
         await w.switch.cli_until("core show channels count", "0 active channels")
-        kept = heard(w.switch.recordings()[0])
+        kept = heard(file)
         assert level(PERSON) + level(AGENT) in kept
         assert [e["verdict"] for e in entries["verdict"] if e["party"] == "caller"] == ["granted"]
         (closed,) = entries["recording.closed"]
-        assert closed["failed"] == "" and len(str(closed["sha256"])) == 64
+        assert closed["failed"] == "" and closed["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        (record,) = await registry.recordings(session.call_id)
+        assert (record.state, record.sha256, record.size) == ("closed", closed["sha256"], file.stat().st_size)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from typing import Final, Literal
 import structlog
 
 from gateway.adapters.asterisk.growing import LOOK_EVERY_S, PausedFile
-from gateway.adapters.asterisk.spool import file_facts, in_spool
+from gateway.adapters.asterisk.spool import file_facts, spool_file
 from gateway.adapters.asterisk.starter import RecorderStarter
 from gateway.app.tasks import spawn
 from gateway.ports.manager import ActionRefused, ManagerClient, ManagerError, ManagerResponse
@@ -117,6 +117,10 @@ class AsteriskChannel:
     @property
     def server(self) -> str:
         return self._client.server
+
+    @property
+    def file(self) -> str:
+        return self._file
 
     @property
     def may_be_recorded(self) -> bool:
@@ -389,7 +393,9 @@ class AsteriskChannel:
             self._tell(RecorderRuns(time.monotonic_ns(), wanted, "acknowledged, and the recorder is there"))
             if wanted == "paused" and self._spool is not None:
                 self._pauses += 1
-                spawn(self._watch_pause(PausedFile(in_spool(self._spool, self._file)), self._pauses), name="pause seen")
+                spawn(
+                    self._watch_pause(PausedFile(spool_file(self._spool, self._file)), self._pauses), name="pause seen"
+                )
 
     async def _watch_pause(self, file: PausedFile, pause: int) -> None:
         """Look, while the pause lasts, whether the file keeps silent: an acknowledgement is a word, the file is not."""

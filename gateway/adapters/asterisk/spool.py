@@ -29,7 +29,7 @@ def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, obje
         return facts
     if folder is None:
         return facts | {"checked": "kept by the PBX, its spool is not shared"}
-    file = in_spool(folder, path)
+    file = spool_file(folder, path)
     try:
         if purge:
             file.unlink()
@@ -42,9 +42,19 @@ def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, obje
     return facts | {"sha256": digest, "size": len(data), "frames": frames, "checked": "read in the PBX's spool"}
 
 
-def in_spool(folder: Path, path: str) -> Path:
-    """Return where a file that Asterisk wrote at *path* is in its monitor folder, which is here at *folder*."""
-    return folder / "/".join(PurePosixPath(path).parts[-2:])
+def spool_file(folder: Path, path: str) -> Path:
+    """Return where a file that Asterisk wrote at *path* is below *folder*: its name and that of its own folder."""
+    parts = PurePosixPath(path).parts[-2:]
+    return folder / "/".join(parts[-1:] if ".." in parts else parts)
+
+
+def sound_length(data: bytes) -> tuple[int, bool]:
+    """Return a WAV file's length in milliseconds by its header, and whether that header is final."""
+    try:
+        with wave.open(io.BytesIO(data)) as sound:
+            return sound.getnframes() * 1000 // sound.getframerate(), _frames(data) is not None
+    except (wave.Error, EOFError):
+        return 0, False
 
 
 def _when_final(file: Path) -> tuple[bytes, int]:

@@ -79,6 +79,9 @@ class SqliteCallRegistry:
 
         await self._work(insert)
 
+    async def recording_placed(self, recording: str, *, path: str) -> None:
+        await self._work(lambda connection: _update(connection, _recordings.c.recording, recording, path=path))
+
     async def recording_closed(self, recording: str, *, sha256: str, size: int, frames: int) -> None:
         closed = _to_us(self._clock())
 
@@ -102,6 +105,11 @@ class SqliteCallRegistry:
 
     async def recordings(self, call_id: str) -> Sequence[RecordingRecord]:
         return await self._recordings(_recordings.c.call_id == call_id)
+
+    async def latest_recordings(self, limit: int = 100) -> Sequence[RecordingRecord]:
+        newest = (_recordings.c.opened_at.desc(), _recordings.c.recording.desc())
+        query = sa.select(_recordings).order_by(*newest).limit(limit)
+        return await self._read(lambda connection: [_recording(row) for row in connection.execute(query)])
 
     async def open_recordings(self) -> Sequence[RecordingRecord]:
         return await self._recordings(_recordings.c.state == "open")

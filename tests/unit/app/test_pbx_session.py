@@ -1,6 +1,7 @@
 """Sessions of calls that stay in a PBX: what the switchboard and the handlers make of what it reports."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import pytest
 from gateway.app.pbx_session import PbxSession
 from gateway.domain.rules import Rules
 from gateway.ports import media, pbx
+from gateway.ports.registry import FakeCallRegistry, RecordingRecord
 from tests.unit.app.desk import CALL, CALLER, Desk
 
 CHANNEL = "1.1"
@@ -18,12 +20,14 @@ class Line:
     """A channel that does as it is told, and remembers it."""
 
     server, channel, linkedid = "pbx1", CHANNEL, "1.0"
+    file = ""
 
     def __init__(self, sink: pbx.PbxSink) -> None:
         self.sink = sink
         self.did: list[tuple[str, Any]] = []
         self.fail: pbx.PbxError | None = None
         self.removed: list[tuple[str, bool]] = []
+        self.on_expect: Callable[[], None] = lambda: None
 
     def _note(self, what: str, with_: Any = None) -> None:
         self.did.append((what, with_))
@@ -34,6 +38,7 @@ class Line:
         self._note("tell", dict(variables))
 
     async def expect_recorder(self, call_id: str) -> None:
+        self.on_expect()
         self._note("expect", call_id)
 
     async def begin_recorder(self, call_id: str) -> None:
@@ -62,7 +67,10 @@ class Line:
 
     async def kept(self, path: str, *, purge: bool) -> dict[str, object]:
         self.removed.append((path, purge))
-        return dict(pbx.NO_FILE) | {"purged": purge and bool(path), "checked": "test"}
+        if not path:
+            return dict(pbx.NO_FILE)
+        facts: dict[str, object] = {"purged": True} if purge else {"sha256": "ab", "size": 364, "frames": 1}
+        return dict(pbx.NO_FILE) | facts | {"checked": "test"}
 
     def forget(self) -> None:
         self.did.append(("forget", None))
@@ -258,3 +266,141 @@ async def test_what_the_pbx_reports_is_what_the_call_hears(desk: Desk) -> None:
     line(desk).sink(pbx.Left(desk.clock.ns, "1.2"))
     await desk.until(lambda: "nobody_covered" in session.call.holds)
     assert session.agent == ""
+
+
+# --- the registry ----------------------------------------------------------------------------------------------------
+
+FILE = "/var/spool/asterisk/monitor/consent/CALL1-20261127T120000000.wav"
+
+
+class SlowRegistry(FakeCallRegistry):
+    """A registry that takes a recording only when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = asyncio.Event()
+
+    async def recording_opened(self, recording: str, **about: Any) -> None:
+        await self.let.wait()
+        await FakeCallRegistry.recording_opened(self, recording, **about)
+
+
+def row(desk: Desk, ordinal: int = 1) -> RecordingRecord:
+    return desk.registry.all_recordings[f"{CALL}-{ordinal}"]
+
+
+def state(desk: Desk) -> str:
+    """The state of the first recording's row, "" while there is none."""
+    return row(desk).state if desk.registry.all_recordings else ""
+
+
+async def test_a_recording_is_in_the_registry_before_the_pbx_may_record(desk: Desk) -> None:
+    known: list[str] = []
+    sent(desk)
+    line(desk).on_expect = lambda: known.extend(desk.registry.all_recordings)
+    await answers(desk, "1", "granted")
+    await desk.until(lambda: known)
+    assert known == [f"{CALL}-1"]
+    assert (row(desk).path, row(desk).wrapped, row(desk).recipient, row(desk).state) == (
+        "asterisk:pbx1:",
+        b"",
+        "",
+        "open",
+    )
+
+
+async def test_the_registry_learns_the_file_when_the_recorder_is_seen_and_its_facts_when_it_is_gone(desk: Desk) -> None:
+    await recorded(desk)
+    line(desk).file = FILE
+    line(desk).sink(pbx.RecorderRuns(desk.clock.ns, "on", "test"))
+    await desk.until(lambda: row(desk).path == f"asterisk:pbx1:{FILE}")
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns, FILE))
+    await desk.until(lambda: state(desk) == "closed")
+    assert (row(desk).sha256, row(desk).size, row(desk).frames) == ("ab", 364, 1)
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns, "/spool/another.wav"))
+    await desk.rest()
+    assert row(desk).path == f"asterisk:pbx1:{FILE}", "what ended now is not that recording"
+
+
+async def test_a_file_that_was_removed_is_a_destroyed_recording(desk: Desk) -> None:
+    desk.services.policy.rules = Rules(minimum_heard_ms=1_000, purge_on_withdrawal=True)  # type: ignore[attr-defined]
+    await recorded(desk)
+    line(desk).sink(pbx.Withdrew(desk.clock.ns))
+    await desk.until(lambda: ("close", None) in line(desk).did)
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns, FILE))
+    await desk.until(lambda: state(desk) == "destroyed")
+
+
+async def test_a_recorder_that_never_ran_is_closed_without_a_file_until_there_is_one(desk: Desk) -> None:
+    await recorded(desk)
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns))
+    await desk.until(lambda: state(desk) == "closed")
+    assert (row(desk).path, row(desk).sha256) == ("asterisk:pbx1:", "")
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns, FILE))
+    await desk.until(lambda: row(desk).path == f"asterisk:pbx1:{FILE}")
+    await desk.until(lambda: row(desk).sha256 == "ab")
+
+
+async def test_a_registry_that_does_not_take_the_recording_leaves_the_call_unrecorded(desk: Desk) -> None:
+    sent(desk)
+    await desk.sends(media.Answer)
+    desk.report(media.LegAnswered, CALLER, "sip", "PCMU")
+    await desk.hears("ask")
+    desk.press("1")
+    desk.registry.fail_next()
+    await desk.hears("granted")
+    await desk.sends(media.HangUp)
+    assert [did[1]["CONSENT_VERDICT"] for did in line(desk).did if did[0] == "tell"] == ["unknown"]
+    assert ("expect", CALL) not in line(desk).did
+    assert desk.facts("recording.closed")[0]["failed"] == "the registry did not take the recording"
+
+
+async def test_a_call_the_registry_did_not_take_is_never_recorded(desk: Desk) -> None:
+    desk.registry.fail_next()
+    sent(desk)
+    await answers(desk, "1", "granted")
+    await desk.sends(media.HangUp)
+    assert ("expect", CALL) not in line(desk).did and not desk.registry.all_recordings
+
+
+@pytest.fixture
+async def slow(tmp_path: Path) -> Desk:
+    rules = Rules(minimum_heard_ms=1_000, answer_timeout_ms=200, observe_timeout_ms=50)
+    made = await Desk(tmp_path, rules, registry=SlowRegistry()).open()
+    made.services.pbx = Switch()
+    return made
+
+
+async def test_a_registry_that_is_slow_keeps_a_caller_no_longer_than_a_recorder_may_be_unseen(slow: Desk) -> None:
+    assert isinstance(slow.registry, SlowRegistry)
+    sent(slow)
+    await answers(slow, "1", "granted")
+    await slow.until(lambda: slow.facts("recorder.command"))
+    assert not slow.sent(media.HangUp)
+    await slow.sends(media.HangUp)
+    slow.registry.let.set()
+    await slow.until(lambda: state(slow) == "closed")
+    assert ("expect", CALL) not in line(slow).did, "a recorder that is not wanted any more is never allowed"
+    assert [did[1]["CONSENT_VERDICT"] for did in line(slow).did if did[0] == "tell"] == ["unknown"]
+    assert slow.facts("recording.closed")[0]["checked"] == "no file"
+
+
+async def test_a_caller_who_leaves_while_the_registry_is_waited_for_is_not_recorded(slow: Desk) -> None:
+    assert isinstance(slow.registry, SlowRegistry)
+    sent(slow)
+    await answers(slow, "1", "granted")
+    await slow.until(lambda: slow.facts("recorder.command"))
+    line(slow).sink(pbx.ChannelEnded(slow.clock.ns))
+    await slow.until(lambda: slow.facts("recording.closed"))
+    slow.registry.let.set()
+    await slow.until(lambda: state(slow) == "closed")
+    assert not [did for did in line(slow).did if did[0] in ("expect", "tell")]
+
+
+async def test_a_pbx_that_does_not_take_the_verdict_leaves_a_closed_row(desk: Desk) -> None:
+    sent(desk)
+    await desk.sends(media.Answer)
+    line(desk).fail = pbx.PbxUnavailable("no answer")
+    await answers(desk, "1", "granted")
+    await desk.until(lambda: state(desk) == "closed")
+    assert row(desk).sha256 == ""

@@ -301,7 +301,9 @@ async def test_keys_are_told_once_and_by_whom() -> None:
 
 async def test_a_recorder_that_was_allowed_is_told_when_it_is_there() -> None:
     scene = await open_scene()
+    assert scene.channel.file == ""
     await scene.recording()
+    assert scene.channel.file == FILE
     (runs,) = scene.of(pbx.RecorderRuns)
     assert isinstance(runs, pbx.RecorderRuns) and runs.state == "on"
     assert not scene.manager.told("MixMonitorMute")

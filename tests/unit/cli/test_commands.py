@@ -34,6 +34,7 @@ VERBS = {
     "policy explain": True,
     "prompts check": True,
     "prompts build": False,
+    "recordings list": True,
     "recordings verify": True,
     "recordings export": True,
 }
@@ -127,6 +128,7 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
         ["evidence", "show", "X"],
         ["evidence", "export", "X"],
         ["evidence", "fsck"],
+        ["recordings", "list"],
         ["recordings", "verify", "X"],
         ["recordings", "export", "X", "--out", "never.wav"],
     ],
