@@ -21,6 +21,7 @@ from unittest.mock import patch
 from gateway.adapters.asterisk.ami.client import AmiClient
 from gateway.adapters.asterisk.channel import UNMUTE_AFTER_S, AsteriskChannel
 from gateway.adapters.asterisk.pbx import AsteriskServer, Switch
+from gateway.adapters.config.settings import Evidence
 from gateway.app.tasks import spawn
 from gateway.ports import pbx
 from gateway.ports.manager import (
@@ -36,7 +37,10 @@ from gateway.ports.manager import (
 )
 
 Line = dict[str, Any]
-WISHES = ("tell", "expect_recorder", "mute", "unmute", "close", "lamp", "ask_again", "hang_up", "forget")
+WISHES = (
+    *("tell", "expect_recorder", "begin_recorder", "mute", "unmute", "close"),
+    *("lamp", "ask_again", "ask_party", "hang_up", "forget"),
+)
 USED = frozenset(
     {
         "BridgeEnter",
@@ -48,12 +52,20 @@ USED = frozenset(
         "MixMonitorStart",
         "MixMonitorStop",
         "UserEvent",
+        "ConfbridgeRecord",
+        "ConfbridgeStopRecord",
+        "ConfbridgeEnd",
     }
 )
 """Events that the handler looks at; the others are not kept."""
 FIELDS = frozenset(
-    {"Uniqueid", "Linkedid", "Channel", "BridgeUniqueid", "Digit", "Direction", "UserEvent", "ConsentCallID"}
+    {
+        *("Uniqueid", "Linkedid", "Channel", "BridgeUniqueid", "BridgeType", "Conference"),
+        *("Digit", "Direction", "UserEvent", "ConsentCallID"),
+    }
 )
+ORIGIN = Evidence().origin
+"""The name of the gateway that the tapes were recorded with."""
 
 
 # --- recording -------------------------------------------------------------------------------------------------------
@@ -95,7 +107,8 @@ def recording(path: Path) -> Iterator[None]:
         return response
 
     def was_told(self: AsteriskChannel, event: pbx.PbxEvent) -> None:
-        lines.append(as_line(event))
+        if not (isinstance(event, pbx.RecorderRuns) and "growing file" in event.how):  # that is not on the tape
+            lines.append(as_line(event))
         told(self, event)
 
     def wished(name: str) -> Any:
@@ -167,7 +180,7 @@ async def replay(tape: str, agents: tuple[str, ...]) -> tuple[list[Line], list[L
         if "action" in line:
             answers[_key(line["action"], line["fields"])].append(line)
     client = TapeClient(answers)
-    switch = Switch(AsteriskServer(client, "", agents))  # type: ignore[arg-type]
+    switch = Switch(AsteriskServer(client, "", agents), ORIGIN)  # type: ignore[arg-type]
     clock = SimpleNamespace(monotonic_ns=lambda: now_ms * 1_000_000)
     now_ms = 0
     told: list[Line] = []
@@ -217,5 +230,5 @@ def _snapshot(line: Line | None) -> ManagerSnapshot | None:
         return None
     return ManagerSnapshot(
         tuple(ManagerChannel(**{**channel, "mixmonitors": None}) for channel in line["channels"]),
-        tuple(ManagerBridge(b["id"], b["technology"], tuple(b["members"])) for b in line["bridges"]),
+        tuple(ManagerBridge(b["id"], b["technology"], tuple(b["members"]), b["kind"]) for b in line["bridges"]),
     )

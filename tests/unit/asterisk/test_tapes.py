@@ -1,6 +1,6 @@
 """Calls that went through a real Asterisk, replayed through the real handler from what passed over AMI.
 
-Record them anew with `AMI_TAPES=FOLDER python -m pytest tests/pbx/test_gateway.py tests/pbx/test_parties.py`.
+Record them anew with `AMI_TAPES=FOLDER python -m pytest tests/pbx/test_{gateway,parties,joining,foreign}.py`.
 """
 
 import asyncio
