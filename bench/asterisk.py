@@ -10,10 +10,11 @@ from typing import Any
 from bench import machine
 from gateway.adapters.softphone import Call
 from gateway.domain import commands as do
-from tests.pbx.scene import AGENT, PERSON, Scene, hears_only, speaking
+from tests.pbx.scene import Scene, hears_only, speaking
 from tests.pbx.served import served
 from tests.pbx.whole import Whole, whole
 from tests.support.ami import Ami, Packet, logged_in
+from tests.support.mixed import AGENT, PERSON
 from tests.support.serving import children
 
 TALK_S = 1.0
@@ -146,14 +147,14 @@ async def run(folder: Path, quick: bool) -> dict[str, Any]:
     calls = 3 if quick else 25
     found = Found()
     (folder / "whole").mkdir()
-    async with whole(folder / "whole") as w:
+    async with whole(folder / "whole", judged=False) as w:
         secret = w.switch.secrets["consent-gateway-recorder"]
         async with logged_in(w.switch.ami_port, "consent-gateway-recorder", secret) as bare:
             for _ in range(calls):
                 await our_call(w, found)
                 await bare_call(w, bare, found)
     (folder / "served").mkdir()
-    async with served(folder / "served", calls=2) as (s, process):
+    async with served(folder / "served", calls=2, judged=False) as (s, process):
         assert process.process is not None and s.switch.process is not None
         gateway, switch = (process.process.pid, *children(process.process.pid)), (s.switch.process.pid,)
         menu = f"sip:7700@127.0.0.1:{s.switch.sip_port}"

@@ -5,13 +5,21 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.pbx.scene import FIGURES
+from tests.pbx.figures import FIGURES
 from tests.support import ami_tape
+from tests.support.cast import CAST
 
 TAPES = os.environ.get("AMI_TAPES", "")
 """A folder: what passes over AMI in each test is recorded there (`tests/recordings/ami` has such tapes)."""
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_spoken() -> None:
+    """Every test has a cast of its own."""
+    CAST.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -29,4 +37,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if FIGURES:
         terminalreporter.section("measured on Asterisk, s")
         for name, values in sorted(FIGURES.items()):
-            terminalreporter.write_line(f"{name:<64} {' '.join(f'{value:.2f}' for value in values)}")
+            terminalreporter.write_line(f"{name:<76} {_shown(values)}")
+
+
+def _shown(values: list[float]) -> str:
+    """A few values as they are, of many the ends and the middle."""
+    if len(values) <= 8:
+        return " ".join(f"{value:.2f}" for value in values)
+    low, middle, high = np.quantile(values, (0, 0.5, 1))
+    return f"{low:.2f} to {high:.2f}, half below {middle:.2f} ({len(values)})"

@@ -1,48 +1,44 @@
 """A real Asterisk with our dialplan between four scripted phones. One of them, and an AMI connection, play the gateway.
 
-Everybody sends one constant code, so that who hears whom is a matter of looking at the packets.
+Everybody sends numbered packets in a voice of his own, so that who hears whom is a matter of looking at the packets,
+and every sample of a recording names who sent it and when.
 """
 
 import time
-import wave
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from gateway.adapters.softphone import Call, Softphone
-from gateway.media import g711
+from tests.pbx.figures import FIGURES
+from tests.pbx.judging import end_of_recorder, everybody_hangs_up, note, told_of
 from tests.support import asterisk
 from tests.support.ami import Ami, logged_in
+from tests.support.cast import CAST
+from tests.support.judged import State, Timeline, judge, read
+from tests.support.mixed import AGENT, GATEWAY, PERSON, VOICES, Voice, taken_apart
 
 CALL_ID = "01K0W9G9V7R5D2Q4M8T3X6Y1ZB"
 POLICY = "de-sales_2@1.4"
-PERSON, AGENT, GATEWAY, RINGING = 0x21, 0x35, 0x48, 0x5C
-"""The mu-law codes that the person outside, the agent, the gateway's prompt and the agent's early media consist of."""
-FIGURES: dict[str, list[float]] = {}
 
 
-def level(code: int) -> int:
-    """The sample that a code stands for."""
-    return int(g711.decode("PCMU", bytes([code]))[0])
-
-
-def speaking(call: Call, code: int) -> Call:
-    """Let a call send *code* from now on."""
-    call.audio_source = lambda _packet: bytes([code]) * 160
+def speaking(call: Call, voice: Voice) -> Call:
+    """Let a call send numbered packets of *voice* from now on."""
+    CAST.speaks(call, voice)
     return call
 
 
-def hears(call: Call, code: int) -> bool:
-    """Whether one of the last packets carries *code*."""
-    return any(code in packet[3] for packet in call.received[-10:])
+def hears(call: Call, voice: Voice) -> bool:
+    """Whether one of the last packets is *voice* alone."""
+    return any(voice.sounds_in(packet[3]) for packet in call.received[-10:])
 
 
-def hears_only(call: Call, code: int) -> bool:
-    """Whether the last packets consist of *code*: a prompt has every code in it somewhere."""
-    return len(call.received) > 3 and all(set(packet[3]) == {code} for packet in call.received[-3:])
+def hears_only(call: Call, voice: Voice) -> bool:
+    """Whether the last packets are *voice* alone."""
+    return len(call.received) > 3 and all(voice.sounds_in(packet[3]) for packet in call.received[-3:])
 
 
 def header(call: Call, name: str) -> str | None:
@@ -50,11 +46,10 @@ def header(call: Call, name: str) -> str | None:
     return next((value for key, value in call.headers if key.lower() == name.lower()), None)
 
 
-def heard(path: Path) -> set[int]:
-    """Every sample value of a finished recording."""
-    with wave.open(str(path)) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
-        return set(np.frombuffer(file.readframes(file.getnframes()), "<i2").tolist())
+def heard(path: Path) -> set[frozenset[Voice]]:
+    """Who is heard at the same time anywhere in a finished recording."""
+    together = np.unique(taken_apart(read(path)) != 0, axis=0)
+    return {frozenset(voice for voice, there in zip(VOICES, row, strict=True) if there) for row in together}
 
 
 @dataclass
@@ -70,6 +65,10 @@ class Scene:
     ami_closes: AsyncExitStack
     observer: Ami
     """A connection that outlives the gateway: what really happened."""
+    decided_ns: list[int] = field(default_factory=list)
+    """When a verdict was about to be set."""
+    rogues: set[str] = field(default_factory=set)
+    """Names of files whose recorders the test itself started: they may hold whom they like."""
 
     async def call(self) -> Call:
         """A person calls from outside."""
@@ -85,6 +84,7 @@ class Scene:
         """Set the gateway's variables on the channel it was asked about, and return that channel's Uniqueid."""
         channel = header(leg, "X-Consent-Channel")
         assert channel
+        self.decided_ns.append(time.monotonic_ns())
         values = {"CALL_ID": call_id, "BASIS": "consent", "POLICY": POLICY, "VERDICT": verdict}
         for name, value in values.items():
             await self.ami.set_variable(channel, f"CONSENT_{name}", value)
@@ -121,6 +121,28 @@ class Scene:
         assert self.switch.recordings() == []
         assert not [event for event in self.observer.events if event["Event"] == "MixMonitorStart"]
 
+    async def judged(self) -> None:
+        """End everything, and judge each file by what the AMI told of its recorder: there is no evidence here."""
+        await everybody_hangs_up(self.switch)
+        starts = [
+            (at_ns, event["Uniqueid"])
+            for at_ns, event in zip(self.observer.arrived_ns, self.observer.events, strict=True)
+            if event["Event"] == "MixMonitorStart"
+        ]
+        sent = CAST.sent()
+        for path, (started_ns, channel) in zip(self.switch.recordings(), starts, strict=True):
+            line = Timeline(path.name)
+            line.add(max(at_ns for at_ns in self.decided_ns if at_ns < started_ns), State.BETWEEN, "verdict")
+            if path.name not in self.rogues:
+                for joined_ns in told_of(self.observer, channel, started_ns, "BridgeEnter"):
+                    line.add(joined_ns, State.CERTAIN, "bridged")
+                ended_ns = end_of_recorder(self.observer, channel, started_ns)
+                line.marks = [mark for mark in line.marks if mark[0] < ended_ns]
+                line.add(ended_ns, State.FORBIDDEN, "end")
+            judgement = judge(path.name, read(path), line, sent)
+            judgement.insist()
+            note(judgement)
+
     async def gateway_dies(self, leg: Call | None = None) -> None:
         """The gateway is gone without a word: no SIP, no RTP, no AMI."""
         if leg is not None:
@@ -143,7 +165,9 @@ async def scene(edits: asterisk.Edits | None = None) -> AsyncIterator[Scene]:
         ami = await ami_closes.enter_async_context(logged_in(switch.ami_port, "consent-gateway", secret))
         async with logged_in(switch.ami_port, "consent-gateway", secret) as observer:
             await switch.cli_until("pjsip show contacts", " Avail ")
-            yield Scene(switch, gateway, agent, outside, ami, ami_closes, observer)
+            made = Scene(switch, gateway, agent, outside, ami, ami_closes, observer)
+            yield made
+            await made.judged()
 
 
 class Stopwatch:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gateway.adapters.softphone import Softphone
+from tests.pbx.judging import everybody_hangs_up, judge_files, logged
 from tests.pbx.scene import Scene
 from tests.support import asterisk
 from tests.support.ami import logged_in
@@ -13,8 +14,9 @@ from tests.support.site import MODULES, SITE
 
 
 @asynccontextmanager
-async def served(folder: Path, *, calls: int = 1) -> AsyncIterator[tuple[Scene, Served]]:
-    """A PBX whose gateway is a process of its own. The scene's gateway phone is not used."""
+async def served(folder: Path, *, calls: int = 1, judged: bool = True) -> AsyncIterator[tuple[Scene, Served]]:
+    """A PBX whose gateway is a process of its own. The scene's gateway phone is not used. *judged*: at the end the
+    gateway is stopped, and every file is judged by its evidence."""
     async with (
         await Softphone.open(user="unused") as unused,
         await Softphone.open(user="agent") as agent,
@@ -40,6 +42,10 @@ async def served(folder: Path, *, calls: int = 1) -> AsyncIterator[tuple[Scene, 
                 async with logged_in(switch.ami_port, "consent-gateway", secret) as observer:
                     await switch.cli_until("pjsip show contacts", " Avail ")
                     yield Scene(switch, unused, agent, outside, observer, None, observer), process  # type: ignore[arg-type]
+                    if judged:
+                        await everybody_hangs_up(switch)
+                        await process.stop()
+                        judge_files(await logged(folder), switch, observer, {})
             finally:
                 await process.stop()
                 process.kill_workers()

@@ -29,6 +29,7 @@ async def only_ours_runs(w: Whole, session: PbxSession) -> None:
 async def test_a_queues_own_recorder_is_stopped_and_ours_goes_on(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, _, session = await recorded(w, queue_of(w))
+        w.rogues[session.channel.channel] = True
         await only_ours_runs(w, session)
         assert session.call.recorder.observed == "on"
         await caller.hang_up()
@@ -39,6 +40,7 @@ async def test_a_queues_own_recorder_is_stopped_and_ours_goes_on(tmp_path: Path)
 async def test_a_queue_records_nobody_who_said_no(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, session = await w.call(queue_of(w))
+        w.rogues[session.channel.channel] = True
         await w.asked(session)
         await caller.send_digit("2", 80)
         agent = await w.agent_answers()
@@ -53,6 +55,7 @@ async def test_a_conferences_recorder_is_stopped_by_the_user_who_may(tmp_path: P
     """Asterisk asks for class `system`, which the opt-in user who starts recorders has."""
     async with whole(tmp_path, starts_recorders=True) as w:
         caller, agent, session = await in_a_room(w)
+        w.rogues["rogue-room"] = True
         async with w.rogue() as rogue:
             await rogue.action("ConfbridgeStartRecord", Conference="room", RecordFile="rogue-room.wav")
         await w.until(lambda: "recorder_unexpected" in alarms(w))

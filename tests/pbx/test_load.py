@@ -11,12 +11,14 @@ import pytest
 from gateway.adapters.softphone import Call
 from gateway.app.tasks import spawn
 from tests.e2e.test_kill import verify_all
-from tests.pbx.scene import AGENT, FIGURES, PERSON, Scene, heard, hears_only, level, speaking
+from tests.pbx.figures import FIGURES
+from tests.pbx.scene import Scene, heard, hears_only, speaking
 from tests.pbx.served import served
+from tests.support.mixed import AGENT, PERSON
 from tests.support.serving import children
 
 pytestmark = pytest.mark.slow
-CALLS, PER_SECOND, SECRET = 200, 5, 0x10
+CALLS, PER_SECOND = 200, 5
 ANSWERS = {"1": "granted", "2": "refused", "": "unanswered"}
 
 
@@ -37,11 +39,10 @@ def memory_mb(*pids: int) -> float:
 
 async def one_call(s: Scene, key: str) -> str:
     """Call, answer by *key* (or not at all), talk for a second, hang up. Returns the verdict the agent was told."""
-    caller = speaking(await s.outside.call(s.switch.sip, from_number="+4915550100"), SECRET)
+    caller = speaking(await s.outside.call(s.switch.sip, from_number="+4915550100"), PERSON)
     await caller.until(lambda: len(caller.received) > 25, 20)
     if key:
         await caller.send_digit(key, 80)
-    speaking(caller, PERSON)
     await caller.until(lambda: hears_only(caller, AGENT), 30)
     await asyncio.sleep(1)
     await caller.hang_up()
@@ -84,9 +85,6 @@ async def test_two_hundred_calls_at_five_a_second(tmp_path: Path) -> None:
         assert Counter(verdict for _, verdict in told) == Counter(wanted)
         files = {path.name.partition("-")[0]: path for path in s.switch.recordings()}
         assert set(files) == {call_id for call_id, verdict in told if verdict == "granted"}
-        leaks = {level(SECRET), level(SECRET) + level(AGENT)}
         for call_id, path in files.items():
-            kept = heard(path)
-            assert level(PERSON) + level(AGENT) in kept, call_id
-            assert not kept & leaks, call_id
+            assert {PERSON, AGENT} in heard(path), call_id
         assert len(await verify_all(tmp_path)) == CALLS

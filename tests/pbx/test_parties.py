@@ -8,9 +8,10 @@ import pytest
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
 from gateway.domain import commands as do
-from tests.pbx.scene import PERSON, hears, speaking
-from tests.pbx.test_gateway import SECRET, agents_channel, kept, press, recorded, with_anybody
+from tests.pbx.scene import hears, speaking
+from tests.pbx.test_gateway import agents_channel, press, recorded
 from tests.pbx.whole import Whole, whole
+from tests.support.mixed import AGENT, PERSON, STRANGER
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,7 @@ def strangers(session: PbxSession) -> list[str]:
 async def calls_in(w: Whole, number: str) -> Call:
     """A stranger calls a number of the site that has no gate."""
     call = await w.outside.call(f"sip:{number}@127.0.0.1:{w.switch.sip_port}", from_number="+4915550199")
-    return speaking(call, SECRET)
+    return speaking(call, STRANGER)
 
 
 async def paused_for_a_stranger(session: PbxSession) -> None:
@@ -54,24 +55,77 @@ async def in_a_room(w: Whole) -> tuple[Call, Call, PbxSession]:
     return caller, agent, session
 
 
+async def test_a_stranger_the_call_is_transferred_to_is_never_recorded(tmp_path: Path) -> None:
+    async with whole(tmp_path, joining='what = "keep_out"') as w:
+        caller, _, session = await recorded(w)
+        await w.until(lambda: len(session.lines) == 1)
+        name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
+        await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
+        stranger = speaking(await w.outside.incoming(15), STRANGER)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await stranger.accept()
+        await caller.until(lambda: hears(caller, STRANGER), 10)
+        assert any(name.startswith("uncovered_party:") for name in session.call.holds)
+        await asyncio.sleep(1)
+        await stranger.hang_up()
+        await caller.ended(10)
+        entries = await w.over(session)
+        assert {e["covered"] for e in entries["party.joined"]} == {True, False}
+
+
+async def test_a_colleague_the_call_is_transferred_to_is_recorded_on(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, _, session = await recorded(w)
+        await w.until(lambda: len(session.lines) == 1)
+        name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
+        await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="colleague")
+        colleague = await w.agent_answers()
+        await w.connected(caller, colleague)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        assert not session.call.holds
+        await press(colleague, "*71")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await caller.hang_up()
+        await w.over(session)
+
+
+async def test_asterisk_leaves_out_who_counts_from_lower_numbers(tmp_path: Path) -> None:
+    """Asterisk 22.10, asterisk/asterisk#507: MixMonitor's translator compares RTP sequence numbers of different
+    streams, takes a second agent's packets for late and drops them. The day this fails, Asterisk is better."""
+    async with whole(tmp_path) as w:
+        caller, _, session = await recorded(w)
+        await w.until(lambda: len(session.lines) == 1)
+        name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
+        await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="colleague")
+        colleague = speaking(await w.agent.incoming(15), AGENT)
+        colleague.stream._sequence = 0
+        await colleague.accept()
+        await w.connected(caller, colleague)
+        await asyncio.sleep(1)
+        await caller.hang_up()
+        await w.over(session)
+        with pytest.raises(AssertionError, match=r" 0 leaked, [1-9]\d* of \d+ lost, 0 wrong\nlost: agent "):
+            await w.judged()
+        w.to_judge = False
+
+
 async def test_a_stranger_in_an_attended_transfer_is_never_recorded(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, agent, session = await recorded(w, f"sip:7600@127.0.0.1:{w.switch.sip_port}")
         await press(agent, "*2")
         await asyncio.sleep(0.5)
         await press(agent, "75")
-        stranger = speaking(await w.outside.incoming(15), SECRET)
+        stranger = speaking(await w.outside.incoming(15), STRANGER)
         await paused_for_a_stranger(session)
         await stranger.accept()
-        await agent.until(lambda: hears(agent, SECRET), 10)
+        await agent.until(lambda: hears(agent, STRANGER), 10)
         await asyncio.sleep(0.5)  # nobody lets go sooner; Asterisk 22.10 crashed once when he did (NULL bridge channel)
         await agent.hang_up()
-        await caller.until(lambda: hears(caller, SECRET) and hears(stranger, PERSON), 10)
+        await caller.until(lambda: hears(caller, STRANGER) and hears(stranger, PERSON), 10)
         await asyncio.sleep(1)
         assert strangers(session) and session.call.recorder.observed == "paused"
         await caller.hang_up()
         await w.over(session)
-        assert not await kept(w) & with_anybody(SECRET)
 
 
 async def test_a_stranger_who_is_bridged_in_from_another_call_is_not_recorded(tmp_path: Path) -> None:
@@ -84,12 +138,11 @@ async def test_a_stranger_who_is_bridged_in_from_another_call_is_not_recorded(tm
         asked = await name_of(w, session.channel.channel)
         await w.observer.action("Bridge", Channel1=asked, Channel2=waiting)
         await paused_for_a_stranger(session)
-        await caller.until(lambda: hears(caller, SECRET), 10)
+        await caller.until(lambda: hears(caller, STRANGER), 10)
         await asyncio.sleep(1)
         await caller.hang_up()
         await stranger.hang_up()
         await w.over(session)
-        assert not await kept(w) & with_anybody(SECRET)
 
 
 async def test_a_conference_pauses_while_a_stranger_is_in_it(tmp_path: Path) -> None:
@@ -104,7 +157,6 @@ async def test_a_conference_pauses_while_a_stranger_is_in_it(tmp_path: Path) -> 
         await caller.hang_up()
         await agent.hang_up()
         await w.over(session)
-        assert not await kept(w) & with_anybody(SECRET)
 
 
 async def test_a_conferences_own_recorder_is_told(tmp_path: Path) -> None:
@@ -112,6 +164,7 @@ async def test_a_conferences_own_recorder_is_told(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, agent, session = await in_a_room(w)
         async with w.rogue() as rogue:
+            w.rogues["rogue-room-"] = False
             await rogue.action("ConfbridgeStartRecord", Conference="room", RecordFile="rogue-room.wav")
             alarms = w.journal
             await w.until(lambda: any(isinstance(what, do.RaiseAlarm) for _, _, what in alarms.entries))
@@ -128,11 +181,10 @@ async def test_a_parked_call_that_a_stranger_picks_up_is_not_recorded(tmp_path: 
         await w.until(lambda: not session.lines)
         await calls_in(w, "7300")
         await paused_for_a_stranger(session)
-        await caller.until(lambda: hears(caller, SECRET), 10)
+        await caller.until(lambda: hears(caller, STRANGER), 10)
         await asyncio.sleep(1)
         await caller.hang_up()
         await w.over(session)
-        assert not await kept(w) & with_anybody(SECRET)
 
 
 async def test_a_queue_with_local_channels_is_as_good_as_a_dial(tmp_path: Path) -> None:
@@ -142,15 +194,11 @@ async def test_a_queue_with_local_channels_is_as_good_as_a_dial(tmp_path: Path) 
         assert session.agent == "agent" and not strangers(session)
         await press(agent, "*71")
         assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
-        speaking(caller, SECRET)
         await asyncio.sleep(0.6)
-        speaking(caller, PERSON)
-        await asyncio.sleep(0.3)
         await press(agent, "*72")
         await recorded_again(session)
         await caller.hang_up()
         await w.over(session)
-        assert not await kept(w) & with_anybody(SECRET)
 
 
 async def test_a_strangers_keys_are_not_an_agents(tmp_path: Path) -> None:
@@ -161,9 +209,9 @@ async def test_a_strangers_keys_are_not_an_agents(tmp_path: Path) -> None:
         await w.until(lambda: len(session.lines) == 1)
         name = await name_of(w, agents_channel(session))
         await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
-        stranger = speaking(await w.outside.incoming(15), SECRET)
+        stranger = speaking(await w.outside.incoming(15), STRANGER)
         await stranger.accept()
-        await caller.until(lambda: hears(caller, SECRET), 10)
+        await caller.until(lambda: hears(caller, STRANGER), 10)
         await press(stranger, "*72")
         await asyncio.sleep(0.5)
         assert "agent_key" in session.call.holds

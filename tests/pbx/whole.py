@@ -1,7 +1,7 @@
 """A real Asterisk, the gateway as it is shipped, and the phones of a person outside and of an agent.
 
-Both send numbered packets of one constant code, so that every sample of a recording tells whose it is and when it was
-sent.
+Both send numbered packets, so that every sample of a recording tells whose it is and when it was sent. At the end of
+every test all files are judged by the evidence, packet by packet.
 """
 
 import asyncio
@@ -18,10 +18,12 @@ from gateway.adapters.softphone import Call, Softphone
 from gateway.app.pbx_session import PbxSession
 from gateway.bootstrap import Gateway
 from gateway.evidence.bundle import verify_bundle
-from tests.pbx.scene import AGENT, PERSON, hears_only, speaking
+from tests.pbx.judging import everybody_hangs_up, judge_files, logged
+from tests.pbx.scene import hears_only, speaking
 from tests.support import asterisk
 from tests.support import gateway as support
 from tests.support.ami import Ami, logged_in
+from tests.support.mixed import AGENT, PERSON
 from tests.support.site import MODULES, SITE
 from tests.support.wire import Wire, wire
 
@@ -39,6 +41,10 @@ class Whole:
     gateways: AsyncExitStack
     wire: Wire
     """Between the gateway and Asterisk's manager interface."""
+    rogues: dict[str, bool] = field(default_factory=dict)
+    """How the names of files begin whose recorders the test itself started, and whether the gateway can stop them."""
+    to_judge: bool = True
+    """Whether the files are judged at the end."""
     gateway: Gateway = field(init=False)
     journal: support.Journal = field(init=False)
 
@@ -74,6 +80,13 @@ class Whole:
     async def connected(self, person: Call, agent: Call) -> None:
         """Wait until both hear each other."""
         await person.until(lambda: hears_only(person, AGENT) and hears_only(agent, PERSON), 10)
+
+    async def judged(self) -> None:
+        """End everything, and judge all files."""
+        await everybody_hangs_up(self.switch)
+        await self.until(lambda: not self.gateway.switchboard.sessions, 15)
+        await self.gateways.aclose()
+        judge_files(await logged(self.folder), self.switch, self.observer, self.rogues)
 
     async def over(self, session: PbxSession) -> dict[str, list[dict[str, object]]]:
         """Wait for the end of the call, check its evidence offline, and return its entries by kind."""
@@ -128,9 +141,10 @@ async def whole(
     agents: tuple[str, ...] = ("PJSIP/agent",),
     client: Literal["own", "asterisk-ami"] = "own",
     starts_recorders: bool = False,
+    judged: bool = True,
     **policy: str,
 ) -> AsyncIterator[Whole]:
-    """A started PBX with a started gateway."""
+    """A started PBX with a started gateway. *judged*: at the end every file is judged by the evidence."""
     port = asterisk.free_port(socket.SOCK_DGRAM)
     async with (
         await Softphone.open(user="agent") as agent,
@@ -155,5 +169,8 @@ async def whole(
         made = Whole(
             folder, switch, agent, outside, observer, settings.model_copy(update={"asterisk": (pbx,)}), gateways, cable
         )
+        made.to_judge = judged
         await made.start_gateway()
         yield made
+        if made.to_judge:
+            await made.judged()
