@@ -1,10 +1,13 @@
 """The rig itself: it starts a real Asterisk, leaves nothing behind, and says what to do when there is none."""
 
+import asyncio
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.support import asterisk
+from tests.support.ami import logged_in
 
 pytestmark = pytest.mark.slow
 NOBODY = "127.0.0.1:9"
@@ -33,3 +36,28 @@ async def test_a_start_that_is_not_clean_fails(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(AssertionError, match="res_there_is_none"):
         async with asterisk.running(gateway=NOBODY, agent=NOBODY, trunk=NOBODY):
             pass
+
+
+async def test_it_is_killed_and_started_and_restarted_on_the_same_ports() -> None:
+    async with asterisk.running(gateway=NOBODY, agent=NOBODY, trunk=NOBODY) as switch:
+        assert switch.process is not None
+        first = switch.process
+        await switch.kill()
+        assert first.returncode == -signal.SIGKILL
+        assert "Unable to connect" in await switch.cli("core show version")
+        await switch.start()
+        assert switch.process is not None and switch.process.pid != first.pid
+        same = switch.process.pid
+        begun = await switch.cli("core show settings")
+        await asyncio.sleep(1)  # Asterisk tells the time of its start in whole seconds
+        await switch.restart_now()
+        assert switch.process.pid == same and switch.process.returncode is None
+        assert "Asterisk 22." in await switch.cli("core show version")
+        assert started(begun) != started(await switch.cli("core show settings"))
+        async with logged_in(switch.ami_port, "consent-gateway", switch.secrets["consent-gateway"]):
+            pass
+
+
+def started(settings: str) -> str:
+    """When Asterisk says it was started."""
+    return next(line for line in settings.splitlines() if "Startup time" in line)

@@ -53,6 +53,8 @@ class Asterisk:
     command: tuple[str, ...]
     process: asyncio.subprocess.Process | None = None
     boot_s: float = 0.0
+    log_read: int = 0
+    """How much of the log earlier starts have written: what went wrong in them is not this one's."""
 
     @property
     def sip(self) -> str:
@@ -70,6 +72,35 @@ class Asterisk:
     def recordings(self) -> list[Path]:
         """Every file below the folder that recordings go to."""
         return sorted(path for path in (self.spool / "monitor").rglob("*") if path.is_file())
+
+    async def kill(self) -> None:
+        """End it with SIGKILL: no goodbye, and files and database as they are. `start` begins it again."""
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
+        self.process = None
+
+    async def start(self) -> None:
+        """Begin it on the same folder and ports, and wait until it is fully booted. Raises `AssertionError` when it
+        complains."""
+        assert self.process is None, "it runs"
+        await _start(self)
+
+    async def restart_now(self) -> None:
+        """`core restart now`: the process replaces itself, and every call ends. Waits until it is fully booted."""
+        socket_file = self.folder / "run" / "asterisk.ctl"
+        before = socket_file.stat().st_ctime_ns
+        begun = self._begin()
+        await self.cli("core restart now")
+        async with asyncio.timeout(BOOT_TIMEOUT_S):
+            while not socket_file.exists() or socket_file.stat().st_ctime_ns == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await _booted(self, begun)
+
+    def _begin(self) -> float:
+        """Note that a start begins, and return when."""
+        self.log_read = self.log.stat().st_size if self.log.exists() else 0
+        return time.monotonic()
 
     async def cli(self, command: str) -> str:
         """Run a command of Asterisk's console and return what it prints."""
@@ -103,16 +134,16 @@ async def running(
     A call from user `agent` takes the example's outbound route, any other call the inbound one. Raises
     `AsteriskMissing` when `make asterisk` was not run.
     """
-    loader, binary = _installed()
     folder = Path(tempfile.mkdtemp(prefix="asterisk-"))  # short: the console's socket has room for 107 characters
     switch = Asterisk(
         folder,
         free_port(socket.SOCK_DGRAM),
         free_port(socket.SOCK_STREAM),
         {name: secrets.token_hex(24) for name in ("consent-gateway", "consent-gateway-recorder")},
-        (str(loader), "--library-path", str(loader.parent), str(binary), "-C", str(folder / "etc" / "asterisk.conf")),
+        (str(folder / "asterisk"), "-C", str(folder / "etc" / "asterisk.conf")),
     )
     try:
+        _program(folder / "asterisk")
         _configure(switch, gateway, agent, trunk, modules)
         _edit(switch, edits or {})
         await _start(switch)
@@ -129,6 +160,14 @@ def _installed() -> tuple[Path, Path]:
     if not loaders or not binary.exists():
         raise AsteriskMissing(f"there is no Asterisk in {ROOT}: run `make asterisk` once, as root")
     return loaders[0], binary
+
+
+def _program(path: Path) -> None:
+    """Make the program at *path*: Asterisk with its own loader and libraries, also when it restarts itself by the name
+    that it was called by."""
+    loader, binary = _installed()
+    path.write_text(f'#!/bin/sh\nexec {loader} --argv0 "$0" --library-path {loader.parent} {binary} "$@"\n')
+    path.chmod(0o700)
 
 
 def _edit(switch: Asterisk, edits: Edits) -> None:
@@ -252,13 +291,19 @@ def _opt_in_user(secret: str) -> str:
 
 
 async def _start(switch: Asterisk) -> None:
-    begun = time.monotonic()
-    output = (switch.folder / "log" / "output").open("wb")
+    begun = switch._begin()
+    output = (switch.folder / "log" / "output").open("ab")
     # setpriv: whoever kills the tests does not leave an Asterisk behind.
     switch.process = await asyncio.create_subprocess_exec(
         *("setpriv", "--pdeathsig", "KILL", "--", *switch.command, "-f"), stdout=output, stderr=output
     )
     output.close()
+    await _booted(switch, begun)
+
+
+async def _booted(switch: Asterisk, begun: float) -> None:
+    """Wait until a start is over, and judge what it logged."""
+    assert switch.process is not None
     try:
         async with asyncio.timeout(BOOT_TIMEOUT_S):
             while "fully booted" not in (await switch.cli("core waitfullybooted")).lower():
@@ -268,7 +313,7 @@ async def _start(switch: Asterisk) -> None:
     except TimeoutError:
         raise AssertionError(f"Asterisk did not boot in {BOOT_TIMEOUT_S} s: {_last_words(switch)}") from None
     switch.boot_s = time.monotonic() - begun
-    if " ERROR[" in switch.log.read_text():
+    if " ERROR[" in switch.log.read_text()[switch.log_read :]:
         raise AssertionError(f"Asterisk complained while starting: {_last_words(switch)}")
 
 
