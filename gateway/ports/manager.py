@@ -150,6 +150,11 @@ class ActionRefused(ManagerError):
         super().__init__(server, f"{action} was refused: {withhold(message, sent)}{hint}")
         self.message = message
 
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether the server is ending: from then on it refuses every action, and the calls it still has go on."""
+        return "shutting down" in self.message.lower()
+
 
 class LoginRefused(ManagerError):
     """The server knows no such user, or not with this secret, or not from here."""

@@ -1,7 +1,8 @@
 """A manager interface on loopback that a test scripts: it answers as Asterisk 22 does (`main/manager.c`).
 
 The user's classes are those of *permits*; `Getvar` answers from *variables*, an action of *lists* with those events.
-`FullyBooted` is sent only with *tells_boot* (read class `system`).
+`FullyBooted` is sent only with *tells_boot* (read class `system`). Once it is *shutting_down* it refuses every
+action, the login too.
 """
 
 import asyncio
@@ -71,6 +72,7 @@ class ScriptedManager:
         self.permits, self.booted, self.tells_boot = permits, booted, tells_boot
         self.line_end, self.piece, self.greeting, self.tls = line_end, piece, greeting, tls
         self.secret = SECRET
+        self.shutting_down = False
         self.channels: list[Channel] = []
         self.bridges: dict[str, str] = {}
         self.silent: set[str] = set()
@@ -177,6 +179,8 @@ class ScriptedManager:
         mark = [("ActionID", heard.get("ActionID"))]
         if action in self.silent:
             return []
+        if self.shutting_down:
+            return [[("Response", "Error"), *mark, ("Message", "Asterisk is shutting down")]]
         if action in ("challenge", "login", "logoff"):
             return self._connection_answer(action, heard, mark, writer)
         if not self._writers[writer] or action not in self.permits:

@@ -457,6 +457,6 @@ class AsteriskChannel:
                 action, {"Channel": self.channel, **fields}, generation=self._generation, deadline_s=2.0
             )
         except ActionRefused as error:
-            raise PbxRefused(str(error)) from None
+            raise (PbxUnavailable if error.is_shutdown else PbxRefused)(str(error)) from None
         except ManagerError as error:
             raise PbxUnavailable(str(error)) from None

@@ -35,11 +35,13 @@ def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, obje
             file.unlink()
             return facts | {"purged": True, "checked": "removed"}
         data, frames = _when_final(file)
+        unfinished = "" if frames is not None else ", which never finished it"
     except OSError as error:
         _log.error("a recording of the PBX cannot be reached", error=type(error).__name__)
         return facts | {"checked": f"the PBX's file cannot be reached ({type(error).__name__})"}
     digest = hashlib.sha256(data).hexdigest()
-    return facts | {"sha256": digest, "size": len(data), "frames": frames, "checked": "read in the PBX's spool"}
+    checked = f"read in the PBX's spool{unfinished}"
+    return facts | {"sha256": digest, "size": len(data), "frames": frames or 0, "checked": checked}
 
 
 def spool_file(folder: Path, path: str) -> Path:
@@ -57,16 +59,16 @@ def sound_length(data: bytes) -> tuple[int, bool]:
         return 0, False
 
 
-def _when_final(file: Path) -> tuple[bytes, int]:
+def _when_final(file: Path) -> tuple[bytes, int | None]:
     """Return a file and its number of 20 ms frames once its header has its size: Asterisk closes a recording some
-    milliseconds after it tells that the channel has ended. A header that never comes true: no frame."""
+    milliseconds after it tells that the channel has ended. None for them: the header never came true (a killed PBX)."""
     for _ in range(FINAL_TRIES):
         data = file.read_bytes()
         frames = _frames(data)
         if frames is not None:
             return data, frames
         time.sleep(FINAL_WAIT_S)
-    return data, 0
+    return data, None
 
 
 def _frames(data: bytes) -> int | None:

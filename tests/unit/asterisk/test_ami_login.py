@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.adapters.asterisk.ami import transport
-from gateway.ports.manager import LoginRefused
+from gateway.ports.manager import LoginRefused, Unreachable
 from tests.support.ami_server import SECRET
 from tests.support.manager_rigs import scene, server_at
 
@@ -25,6 +25,19 @@ async def test_the_secret_never_goes_out_with_md5() -> None:
         [login] = server.all_heard("Login")
         assert [key for key, _ in login.pairs] == ["ActionID", "Username", "AuthType", "Key"]
         assert SECRET not in str(server.heard)
+
+
+@pytest.mark.parametrize(("auth", "step"), [("md5", "Challenge"), ("plain", "Login")])
+async def test_a_server_that_is_shutting_down_is_away_and_has_not_refused_the_secret(auth: str, step: str) -> None:
+    async with scene({"auth": auth}) as (server, client, seen):
+        await client.connected(LONG_S)
+        server.shutting_down = True
+        server.cut()
+        await seen.until(lambda: len(seen.states) >= 2)
+        await server.until_heard(step, 3)
+        assert isinstance(client.state.problem, Unreachable), client.state.problem
+        server.shutting_down = False
+        await client.connected(LONG_S)
 
 
 async def test_a_plain_login_goes_to_loopback() -> None:

@@ -56,6 +56,7 @@ def test_a_file_that_never_becomes_one_has_no_frame(
     path.write_bytes(content)
     facts = spool.file_facts(tmp_path, WHERE, purge=False)
     assert (facts["frames"], facts["size"]) == (0, len(content))
+    assert facts["checked"] == "read in the PBX's spool, which never finished it"
 
 
 def test_a_purge_removes_the_file(tmp_path: Path) -> None:

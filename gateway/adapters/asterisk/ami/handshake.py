@@ -28,7 +28,8 @@ async def greet(session: Session, server: ManagerServer, open_transport: OpenTra
 
 
 async def log_in(session: Session, server: ManagerServer, deadline_s: float) -> None:
-    """Log in, and learn what the user may do. Raises `LoginRefused`, `OutcomeUnknown`."""
+    """Log in, and learn what the user may do. Raises `LoginRefused`, `OutcomeUnknown`, and `Unreachable` for a server
+    that is ending."""
     if server.auth == "plain":
         if not session.private:
             text = "not logged in: a plain login would show the secret on the way; set auth to md5, or use TLS"
@@ -46,7 +47,9 @@ async def log_in(session: Session, server: ManagerServer, deadline_s: float) -> 
 async def _login_step(session: Session, name: str, fields: dict[str, str], deadline_s: float) -> ManagerResponse:
     try:
         return await session.ask(name, fields, deadline_s=deadline_s, own=True)
-    except ActionRefused:
+    except ActionRefused as error:
+        if error.is_shutdown:
+            raise Unreachable(session.label, "it is shutting down, and takes no action any more") from None
         text = "the login was refused; check user, secret, permit and deny, and allowmultiplelogin in manager.conf"
         raise LoginRefused(server=session.label, what=text) from None
 
