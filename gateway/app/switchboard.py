@@ -98,7 +98,8 @@ class Switchboard:
 
     def _sent_by_pbx(self, pbx: Pbx, event: media.Incoming, headers: Mapping[str, str]) -> None:
         """A dialplan sends its caller to be asked. What cannot be watched is not asked: the dialplan goes on."""
-        running = self._on_channel(headers.get("x-consent-channel", ""), event.source)
+        server = pbx.server_of(event)
+        running = self._on_channel(headers.get("x-consent-channel", ""), server)
         if running is not None:
             if running.sent_again(event):
                 self._legs[event.leg] = running
@@ -108,7 +109,7 @@ class Switchboard:
         facts = CallFacts(
             caller=event.from_number, called=headers.get("x-consent-called") or event.to_number, headers=headers
         )
-        joins = self._joined_by(headers.get("x-consent-joins", ""), event.source)
+        joins = self._joined_by(headers.get("x-consent-joins", ""), server)
         decision = self.services.policy.resolve(facts) if joins is None else joins.decision
         rules = decision.rules if joins is None else joins.call.rules.for_who_joins()
         session = PbxSession(
@@ -130,20 +131,18 @@ class Switchboard:
             return
         self._begin(session)
 
-    def _joined_by(self, call_id: str, source: str) -> PbxSession | None:
-        """The live call, of the PBX that *source* belongs to, whose party an INVITE sends: the policy of that call is
-        also his."""
+    def _joined_by(self, call_id: str, server: str) -> PbxSession | None:
+        """The live call, of the PBX *server*, whose party an INVITE sends: the policy of that call is also his."""
         session = self.sessions.get(call_id)
-        if isinstance(session, PbxSession) and _host(session.incoming.source) == _host(source):
-            return session
-        return None
+        return session if isinstance(session, PbxSession) and session.channel.server == server else None
 
-    def _on_channel(self, channel: str, source: str) -> PbxSession | None:
-        """The live call of a channel of the PBX that *source* (`host:port`) belongs to."""
+    def _on_channel(self, channel: str, server: str) -> PbxSession | None:
+        """The live call of a channel of the PBX *server*."""
         for session in self.sessions.values():
-            if not isinstance(session, PbxSession) or session.channel.channel != channel:
-                continue
-            if _host(session.incoming.source) == _host(source):
+            if isinstance(session, PbxSession) and (session.channel.server, session.channel.channel) == (
+                server,
+                channel,
+            ):
                 return session
         return None
 
@@ -298,10 +297,6 @@ class Switchboard:
         waits = [asyncio.wait_for(session.over.wait(), wait_s) for session in sessions]
         await asyncio.gather(*waits, return_exceptions=True)
         self.feed.close()
-
-
-def _host(source: str) -> str:
-    return source.rpartition(":")[0]
 
 
 def file_facts(path: Path) -> tuple[str, int]:

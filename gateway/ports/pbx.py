@@ -231,6 +231,11 @@ class Pbx(Protocol):
         """Whether an INVITE is one that a dialplan's consent gate makes. True says nothing about being served."""
         ...
 
+    def server_of(self, incoming: Incoming) -> str:
+        """The label of the PBX that an INVITE comes from, "" when it is none of ours. Two PBXes may name two channels
+        alike: a channel is known by its PBX and its name."""
+        ...
+
     def find(self, incoming: Incoming, sink: PbxSink) -> PbxChannel:
         """Watch the call that an INVITE is about. Raises `PbxUnavailable` when its PBX is unknown or out of reach."""
         ...

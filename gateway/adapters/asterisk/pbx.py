@@ -90,15 +90,22 @@ class AsteriskPbx:
     def sends(self, incoming: Incoming) -> bool:
         return bool(_header(incoming, CHANNEL_HEADER))
 
+    def server_of(self, incoming: Incoming) -> str:
+        here = self._from(incoming.source)
+        return here[0].server.client.server if len(here) == 1 else ""
+
     def find(self, incoming: Incoming, sink: PbxSink) -> PbxChannel:
         channel, linkedid = _header(incoming, CHANNEL_HEADER), _header(incoming, LINKEDID_HEADER)
         if not _ID.fullmatch(channel) or not _ID.fullmatch(linkedid):
             raise PbxUnavailable("an INVITE whose X-Consent-Channel or X-Consent-Linkedid is no id of Asterisk's")
-        here = [switch for switch in self._switches if switch.server.is_from_here(incoming.source)]
+        here = self._from(incoming.source)
         if len(here) != 1:
             what = "two [[asterisk]] sections have" if here else "no [[asterisk]] section has"
             raise PbxUnavailable(f"a consent gate's INVITE came from an address that {what} as `source`")
         return here[0].watch(channel, linkedid, sink)
+
+    def _from(self, source: str) -> list["Switch"]:
+        return [switch for switch in self._switches if switch.server.is_from_here(source)]
 
 
 def _header(incoming: Incoming, name: str) -> str:

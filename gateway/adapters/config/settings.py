@@ -159,6 +159,14 @@ class Settings(BaseSettings):
     policy: Policies = Policies()
     prompts: Prompts = Prompts()
 
+    @field_validator("asterisk")
+    @classmethod
+    def _names(cls, value: tuple[Asterisk, ...]) -> tuple[Asterisk, ...]:
+        names = [section.name for section in value]
+        if len(names) != len(set(names)):
+            raise ValueError("give each section a `name` of its own: evidence and readiness name servers by it")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,

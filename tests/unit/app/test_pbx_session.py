@@ -86,6 +86,9 @@ class Switch:
     def sends(self, incoming: media.Incoming) -> bool:
         return any(name == "X-Consent-Channel" for name, _ in incoming.headers)
 
+    def server_of(self, incoming: media.Incoming) -> str:
+        return "pbx1" if incoming.source == "192.0.2.7:5060" else "pbx2"
+
     def find(self, incoming: media.Incoming, sink: pbx.PbxSink) -> Line:
         if self.away:
             raise pbx.PbxUnavailable("Asterisk pbx1: not connected")
@@ -206,7 +209,17 @@ async def test_who_joins_is_asked_in_a_call_of_his_own_by_the_policy_of_the_one_
     assert arrived["joins"] == CALL
 
 
-@pytest.mark.parametrize(("joins", "source"), [("NOBODY", "192.0.2.7:5060"), (CALL, "198.51.100.1:5060")])
+@pytest.mark.parametrize("source", ["192.0.2.7:5061", "198.51.100.1:5060"])
+async def test_two_pbxes_may_have_a_channel_of_one_name(desk: Desk, source: str) -> None:
+    session = await recorded(desk)
+    sent(desk, "in-2", source=source)
+    await desk.sends(media.Answer, 2)
+    assert len(desk.board.sessions) == 2
+    assert session.call.phase == "talking" and session.legs["caller"] == CALLER
+    assert not desk.sent(media.Reject)
+
+
+@pytest.mark.parametrize(("joins", "source"), [("NOBODY", "192.0.2.7:5060"), (CALL, "192.0.2.7:5061")])
 async def test_a_call_that_nobody_has_is_joined_by_nobody(desk: Desk, joins: str, source: str) -> None:
     await with_a_stranger(desk)
     sent(desk, "in-2", "1.3", joins=joins, source=source)

@@ -154,6 +154,8 @@ async def test_two_servers_at_one_address_are_told_apart_by_port_or_not_at_all()
         [AsteriskServer(m, f"192.0.2.1:{p}", agents) for m, p in zip(managers, (5060, 5061), strict=True)]
     )
     assert made.find(invite(source="192.0.2.1:5061"), print).server == "b"
+    sources = ("192.0.2.1:5060", "192.0.2.1:5061", "192.0.2.1:5062", "192.0.2.2:5060")
+    assert [made.server_of(invite(source=source)) for source in sources] == ["a", "b", "", ""]
 
 
 async def test_without_a_connection_nothing_is_found() -> None:
@@ -351,6 +353,20 @@ async def test_a_mute_that_is_refused_is_an_error_while_the_recorder_is_there() 
     scene.manager.ends()
     await scene.channel.mute()
     assert scene.of(pbx.RecorderGone)
+
+
+async def test_an_asterisk_that_is_shutting_down_says_nothing_about_its_recorder() -> None:
+    """It refuses every action, and the calls it still has are recorded on."""
+    scene = await open_scene()
+    await scene.recording()
+    for action in ("MixMonitorMute", "StopMixMonitor", "Getvar"):
+        scene.manager.answers[action] = ActionRefused("fake", action, "Asterisk is shutting down")
+    for command in (scene.channel.mute, scene.channel.close):
+        with pytest.raises(pbx.PbxUnavailable):
+            await command()
+    scene.event("MixMonitorStop")
+    await scene.rest()
+    assert not scene.of(pbx.RecorderGone)
 
 
 async def test_no_answer_is_no_observation() -> None:

@@ -121,6 +121,16 @@ def test_wrong_usage_is_2(arguments: list[str]) -> None:
     assert run(*arguments).code == 2
 
 
+def test_two_servers_of_one_name_are_no_configuration(config: Path) -> None:
+    """Readiness and evidence name a server by it: one that is away would be hidden by the other."""
+    section = '[[asterisk]]\nagents = ["PJSIP/1*"]\nsecret_file = "secret"\n'
+    config.write_text(config.read_text() + section + section)
+    said = run("policy", "explain", "--config", config)
+    assert said.code == 2 and "give each section a `name` of its own" in said.err
+    config.write_text(config.read_text().replace(section, f'{section}name = "second"\n', 1))
+    assert run("policy", "explain", "--config", config).code == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
