@@ -202,8 +202,12 @@ class Call:
 
     def _await_recorder(self) -> None:
         closing = self.recorder.stage is Stage.CLOSING
-        limit = self.rules.close_timeout_ms if closing else self.rules.observe_timeout_ms
+        limit = self._close_limit_ms() if closing else self.rules.observe_timeout_ms
         self._emit(do.StartTimer(self._observe_timer, limit))
+
+    def _close_limit_ms(self) -> int:
+        """How long the end of a recording may take."""
+        return self.rules.close_timeout_ms
 
     @property
     def _observe_timer(self) -> str:

@@ -56,6 +56,7 @@ class PbxCall(Call):
         self._told_pbx = False
         self._returned = False
         self._late = False
+        self._given_up = False
 
     @property
     def handlers(self) -> Handlers:
@@ -169,8 +170,20 @@ class PbxCall(Call):
 
     def _let_go(self, cause: str) -> None:
         """End the call here: its parties talk on in the PBX, unrecorded."""
-        self.legs[CHANNEL].gone = True
+        self.legs[CHANNEL].gone = self._given_up = True
         self._end(cause)
+        self._hurry()
+
+    def _close_limit_ms(self) -> int:
+        """Nobody waits long for the end of a recorder that he cannot see, in a call that he gives up."""
+        if self._given_up and not self.in_sight:
+            return self.rules.observe_timeout_ms
+        return super()._close_limit_ms()
+
+    def _hurry(self) -> None:
+        """Wait anew for the recorder's end, where the time for it is another now."""
+        if self._given_up and not self.in_sight and self.recorder.stage is Stage.CLOSING:
+            self._await_recorder()
 
     # --- keys -------------------------------------------------------------------------------------------------------
 
@@ -248,6 +261,7 @@ class PbxCall(Call):
             return
         self.in_sight = event.clear
         self._log("recorder.sight", clear=event.clear)
+        self._hurry()
         if event.clear:
             self._emit(do.StopTimer(SIGHT_TIMER))
         else:

@@ -443,6 +443,31 @@ def test_a_short_loss_or_one_without_a_recorder_raises_no_alarm() -> None:
     book.end()
 
 
+STOPS = ev.HangUpRequested(at_ns=0, cause="gateway stopped")
+SOON, LATE = (do.StartTimer("observe:call-1", ms) for ms in (2_000, 300_000))
+"""How long the end of a recorder is waited for that cannot be seen, and of one that can."""
+
+
+@pytest.mark.parametrize(
+    "book",
+    [
+        recorded() >> LOST >> STOPS << closes(cause="gateway stopped"),
+        recorded() >> STOPS << closes(cause="gateway stopped") << LATE >> LOST,
+        recorded() >> withdraw() << closes(cause="caller withdrawn") << LATE >> LOST >> STOPS,
+    ],
+    ids=["lost, stopped", "stopped, lost", "closing, lost, stopped"],
+)
+def test_a_call_that_is_given_up_unseen_does_not_wait_for_its_recorders_end(book: Playbook) -> None:
+    book << SOON >> fires("observe:call-1")
+    book << entry("recording.closed", failed="the end was never observed") << do.RaiseAlarm("recorder_unclosed")
+    (book << entry("call.ended", cause="gateway stopped") << do.CallOver("gateway stopped")).end()
+
+
+def test_the_recording_of_a_call_that_was_lost_has_all_its_time() -> None:
+    book = recorded() >> LOST >> gone(CHANNEL, by="lost") << closes(cause="caller lost") << LATE >> closed()
+    (book << do.CallOver("caller lost")).end()
+
+
 def test_a_recorder_in_doubt_is_not_confirmed() -> None:
     book = recorded() >> pause() << pauses()
     assert not book.call.confirmed
