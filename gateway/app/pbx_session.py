@@ -106,6 +106,7 @@ class PbxSession(CallSession):
         await self.channel.lamp("off")
         purge = recording in self.to_remove
         facts = await self.channel.kept(event.file, purge=purge)
+        facts["file"] = pbx.evident_name(event.file, self.call_id)
         if purge and event.file and not facts["purged"]:
             _log.warning("alarm", alarm="recording_not_removed", call_id=self.call_id)
         self.post(ev.RecorderClosed(at_ns=event.mono_ns, recording=recording, facts=facts))

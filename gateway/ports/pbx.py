@@ -4,8 +4,10 @@ A call in it is named by its channel: that of the person who is asked, by the na
 belongs to the event loop's thread. No `repr` and no exception text shows a number, a name or a digit.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Literal, Protocol
 
 from gateway.ports.media import Incoming
@@ -32,6 +34,19 @@ NO_FILE: Mapping[str, object] = {
     "spans": [],
 }
 """The facts of a recording that never had a file."""
+
+
+def evident_name(path: str, call_id: str) -> str:
+    """Return a file's name as it may stand in the evidence: that of the dialplan as shipped, which has nobody's number
+    or name in it. Any other might, so it is "".
+
+    >>> evident_name("/spool/monitor/consent/CALL1-20261127T120000000.wav", "CALL1")
+    'CALL1-20261127T120000000.wav'
+    >>> evident_name("/spool/monitor/consent/+4915112345678.wav", "CALL1")
+    ''
+    """
+    name = PurePosixPath(path).name
+    return name if re.fullmatch(rf"{re.escape(call_id)}-[0-9]{{8}}T[0-9]{{9}}\.wav", name) else ""
 
 
 # --- what is heard of one call ------------------------------------------------------------------------------------

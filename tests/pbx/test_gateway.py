@@ -70,6 +70,7 @@ async def test_a_yes_is_recorded_from_the_verdict_on_and_the_evidence_says_so(tm
         assert [e["verdict"] for e in entries["verdict"] if e["party"] == "caller"] == ["granted"]
         (closed,) = entries["recording.closed"]
         assert closed["failed"] == "" and closed["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert closed["file"] == file.name
         (record,) = await registry.recordings(session.call_id)
         assert (record.state, record.sha256, record.size) == ("closed", closed["sha256"], file.stat().st_size)
 

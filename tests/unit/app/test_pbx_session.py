@@ -335,6 +335,23 @@ async def test_the_registry_learns_the_file_when_the_recorder_is_seen_and_its_fa
     assert row(desk).path == f"asterisk:pbx1:{FILE}", "what ended now is not that recording"
 
 
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        (FILE, "CALL1-20261127T120000000.wav"),
+        ("/spool/monitor/+4915112345678.wav", ""),
+        ("/spool/monitor/consent/CALL1-Erika.wav", ""),
+        ("/spool/monitor/consent/CALL2-20261127T120000000.wav", ""),
+        ("", ""),
+    ],
+)
+async def test_the_evidence_names_the_file_when_nobodys_number_can_be_in_it(desk: Desk, file: str, named: str) -> None:
+    await recorded(desk)
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns, file))
+    await desk.until(lambda: desk.facts("recording.closed"))
+    assert desk.facts("recording.closed")[0]["file"] == named
+
+
 async def test_a_file_that_was_removed_is_a_destroyed_recording(desk: Desk) -> None:
     desk.services.policy.rules = Rules(minimum_heard_ms=1_000, purge_on_withdrawal=True)  # type: ignore[attr-defined]
     await recorded(desk)
