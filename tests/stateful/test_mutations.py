@@ -21,8 +21,10 @@ EQUIVALENT: dict[str, str] = {
     "call.py: _finish returns True, always false": _ONE_PASS,
     "call.py: _finish returns True, negated (another)": _ONE_PASS,
     "call.py: _finish returns True, always false (another)": _ONE_PASS,
-    "pbx_call.py: _further returns True, negated": _ONE_PASS,
-    "pbx_call.py: _further returns True, always false": _ONE_PASS,
+    "pbx_call.py: _give_back returns True, negated": _ONE_PASS,
+    "pbx_call.py: _give_back returns True, always false": _ONE_PASS,
+    "pbx_call.py: _ask_who_joined returns True, negated": _ONE_PASS,
+    "pbx_call.py: _ask_who_joined returns True, always false": _ONE_PASS,
     "call.py: _verdict_changed tests verdict not in COVERED and self.rules.fail_mode is FailMode.REFUSE_CALL "
     "without verdict not in COVERED": _DUTY,
     "call.py: _leg_answered tests leg is None or leg.up or leg.gone or (self.phase is Phase.ENDING) "

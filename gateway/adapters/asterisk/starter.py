@@ -50,7 +50,7 @@ class RecorderStarter:
         try:
             await self._client.action(action, fields, deadline_s=2.0)
         except ActionRefused as error:
-            raise PbxRefused(str(error)) from None
+            raise (PbxUnavailable if error.is_shutdown else PbxRefused)(str(error)) from None
         except ManagerError as error:
             raise PbxUnavailable(str(error)) from None
 
