@@ -1,5 +1,6 @@
 """The one place that wires adapters to ports."""
 
+import asyncio
 import shutil
 import ssl
 import sys
@@ -25,9 +26,10 @@ from gateway.adapters.sip.protocol import WorkerConfig
 from gateway.adapters.store.evidence_log import SqliteEvidenceLog
 from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys, SqliteCallRegistry
 from gateway.adapters.system import SystemClock, Ulids
-from gateway.app.recovery import recover
+from gateway.app.recovery import recorded_by_pbx, recover
 from gateway.app.services import Services
 from gateway.app.switchboard import Switchboard
+from gateway.app.tasks import spawn
 from gateway.policy.errors import PolicyError
 from gateway.ports.policy import CallFacts
 
@@ -139,6 +141,8 @@ class Gateway:
     prompts: FilePromptLibrary
     database: RegistryDatabase
     pbx: AsteriskPbx
+    recovering: asyncio.Task[int]
+    """Closes what a PBX went on recording when the last gateway was killed, once it can be seen."""
 
     def not_ready(self) -> list[str]:
         """Return what stands against taking a call now; empty: ready."""
@@ -162,6 +166,8 @@ class Gateway:
         await self.switchboard.drain(cause=cause)
         await self.front.stop()
         await self.pool.stop()
+        self.recovering.cancel()  # what it has not closed stays open, and is the next start's
+        await asyncio.wait([self.recovering])
         await self.pbx.stop()
         await self.database.aclose()
         await self.evidence.aclose()
@@ -222,10 +228,13 @@ async def start_gateway(settings: Settings) -> Gateway:
             recordings=folders.recordings,
             pbx=pbx,
         )
-        await recover(services)
+        lost = await services.registry.open_calls()
+        later = await recorded_by_pbx(services, lost)
+        await recover(services, [call for call in lost if call not in later])
         switchboard = Switchboard(services)
         await pbx.start()
         await pool.start(switchboard.on_media)
+        recovering = spawn(recover(services, later), name="recover calls that a PBX recorded")
     except BaseException:
         await pbx.stop()
         await front.stop()
@@ -233,7 +242,7 @@ async def start_gateway(settings: Settings) -> Gateway:
         await evidence.aclose()
         raise
     api_keys = SqliteApiKeys(database)
-    return Gateway(settings, services, switchboard, pool, front, evidence, api_keys, prompts, database, pbx)
+    return Gateway(settings, services, switchboard, pool, front, evidence, api_keys, prompts, database, pbx, recovering)
 
 
 def main_worker() -> None:

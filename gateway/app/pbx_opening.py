@@ -40,7 +40,7 @@ def end_pbx_opening(session: PbxSession, recording: str) -> bool:
     """See to it that a recording whose row is still waited for is never allowed. Says whether there is one."""
     if session.openings.pop(recording, None) is None:
         return False
-    session.post(ev.RecorderClosed(at_ns=session.now_ns(), recording=recording, facts=dict(NO_FILE)))
+    session.post(ev.RecorderClosed(at_ns=session.now_ns(), recording=recording, facts={**NO_FILE, "file": ""}))
     return True
 
 

@@ -18,6 +18,9 @@ from gateway.ports.registry import PbxPlace
 
 _log = structlog.get_logger(__name__)
 
+UNSEEN = "the PBX could not be seen: whether it recorded is not known"
+"""How a recording was checked whose file nobody told, when nobody could have told it."""
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class PbxSession(CallSession):
@@ -32,6 +35,8 @@ class PbxSession(CallSession):
     """Recordings whose file is to go: the caller withdrew, and the policy says so."""
     rows: dict[str, str] = field(default_factory=dict, repr=False)
     """Recordings whose end the registry does not know yet, each with the file it knows ("": none yet)."""
+    in_sight: bool = True
+    """Whether the PBX can be seen, as it was told last: the call learns of it in its turn."""
     _ran_ns: int = 0
 
     @property
@@ -90,6 +95,7 @@ class PbxSession(CallSession):
             case pbx.ForeignRecorder():
                 self.post(ev.RecorderObserved(at_ns=at_ns, recording="foreign", state="on", at_frame=0))
             case pbx.Sight():
+                self.in_sight = event.clear
                 self.post(ev.SightChanged(at_ns=at_ns, clear=event.clear))
 
     def _recorder_runs(self, event: pbx.RecorderRuns) -> None:
@@ -107,6 +113,8 @@ class PbxSession(CallSession):
         purge = recording in self.to_remove
         facts = await self.channel.kept(event.file, purge=purge)
         facts["file"] = pbx.evident_name(event.file, self.call_id)
+        if not event.file and not self.in_sight:
+            facts["checked"] = UNSEEN
         if purge and event.file and not facts["purged"]:
             _log.warning("alarm", alarm="recording_not_removed", call_id=self.call_id)
         self.post(ev.RecorderClosed(at_ns=event.mono_ns, recording=recording, facts=facts))

@@ -5,7 +5,7 @@ belongs to the event loop's thread. No `repr` and no exception text shows a numb
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal, Protocol
@@ -239,6 +239,20 @@ class PbxChannel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """What became of a recording after the gateway that had allowed it was killed: its *file*, "" for none that is
+    known, and the *facts* of `recording.closed`."""
+
+    file: str = field(repr=False)
+    facts: Mapping[str, object]
+
+
+def not_configured(path: str) -> LeftBehind:
+    """What is known of a recording at *path* of a PBX that this gateway does not serve."""
+    return LeftBehind(path, {**NO_FILE, "checked": "kept by a PBX that is not configured any more"})
+
+
 class Pbx(Protocol):
     """All PBXes of this gateway."""
 
@@ -253,4 +267,13 @@ class Pbx(Protocol):
 
     def find(self, incoming: Incoming, sink: PbxSink) -> PbxChannel:
         """Watch the call that an INVITE is about. Raises `PbxUnavailable` when its PBX is unknown or out of reach."""
+        ...
+
+    async def left_behind(self, server: str, call_id: str, path: str, *, others: Collection[str]) -> LeftBehind:
+        """Return what became of a recording that an earlier gateway had allowed on the PBX of label *server*.
+
+        *path* is where that one wrote it down, "" for nowhere: then it is the one file of the call that is none of
+        *others* (paths). Waits a minute at most until the recorders that gateway had left running were stopped. A file
+        that may still grow has neither hash nor size. Never raises: where something is not known the facts say so.
+        """
         ...

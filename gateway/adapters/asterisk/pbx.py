@@ -1,8 +1,10 @@
 """Asterisk servers as a `Pbx`: finds whose call an INVITE is about, and brings each server's events to its calls."""
 
+import asyncio
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,7 @@ from typing import Final
 import structlog
 
 from gateway.adapters.asterisk.channel import AsteriskChannel, Guard, Other
+from gateway.adapters.asterisk.spool import left_behind
 from gateway.adapters.asterisk.starter import RecorderStarter
 from gateway.app.tasks import spawn
 from gateway.ports.manager import (
@@ -21,7 +24,7 @@ from gateway.ports.manager import (
     ManagerState,
 )
 from gateway.ports.media import Incoming
-from gateway.ports.pbx import PbxChannel, PbxSink, PbxUnavailable
+from gateway.ports.pbx import LeftBehind, PbxChannel, PbxSink, PbxUnavailable, not_configured
 
 _log = structlog.get_logger(__name__)
 
@@ -31,6 +34,9 @@ _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,150}")
 _CHANNEL_NAME: Final = re.compile(r"(?P<line>[A-Za-z0-9]+/.+)-[0-9a-f]{8}(?P<half>;[12])?")
 _NOBODY: Final = ("CBAnn", "Announcer", "Surrogate", "Recorder", "ConfBridgeRecorder", "Message", "Bridge")
 """Kinds of channels behind which nobody speaks."""
+
+AWAY_S: Final = 60.0
+"""How long a server may be away before recordings of an earlier gateway are closed without having been looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,12 @@ class AsteriskPbx:
             raise PbxUnavailable(f"a consent gate's INVITE came from an address that {what} as `source`")
         return here[0].watch(channel, linkedid, sink)
 
+    async def left_behind(self, server: str, call_id: str, path: str, *, others: Collection[str]) -> LeftBehind:
+        for switch in self._switches:
+            if switch.server.client.server == server:
+                return await switch.left_behind(call_id, path, others)
+        return not_configured(path)
+
     def _from(self, source: str) -> list["Switch"]:
         return [switch for switch in self._switches if switch.server.is_from_here(source)]
 
@@ -132,6 +144,8 @@ class Switch:
         """Bridge and channel of those who were told of it."""
         self._expected: dict[str, tuple[str, str]] = {}
         """Channels of a watched call that nobody is connected to yet: unique id to (linked id, name)."""
+        self._swept = asyncio.Event()
+        """Every recorder that an earlier gateway had left running when this connection was made was stopped."""
 
     def watch(self, channel: str, linkedid: str, sink: PbxSink) -> AsteriskChannel:
         """Begin to report a channel. Raises `PbxUnavailable`."""
@@ -167,6 +181,7 @@ class Switch:
 
     def on_state(self, state: ManagerState) -> None:
         """The connection came or went."""
+        self._swept.clear()
         if not state.connected:
             for channel in list(self._watched.values()):
                 channel.out_of_sight()
@@ -185,28 +200,42 @@ class Switch:
         for channel in list(self._watched.values()):
             spawn(channel.back_in_sight(there=channel.channel in names), name="channel seen again")
         self._look_round()
-        for uniqueid in names.keys() - self._watched.keys():
-            spawn(self._stop_unwatched(uniqueid), name="recorder without consent")
+        spawn(self._sweep(names.keys() - self._watched.keys(), state.generation), name="recorders without consent")
 
-    async def _stop_unwatched(self, channel: str) -> None:
+    async def _sweep(self, channels: Iterable[str], generation: int) -> None:
+        stopped = await asyncio.gather(*(self._stop_unwatched(uniqueid) for uniqueid in channels))
+        if all(stopped) and self.server.client.state.generation == generation:
+            self._swept.set()
+
+    async def left_behind(self, call_id: str, path: str, others: Collection[str]) -> LeftBehind:
+        """As `Pbx.left_behind` promises."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._swept.wait(), AWAY_S)
+        spool, stopped = self.server.spool, self._swept.is_set()
+        found = await asyncio.to_thread(left_behind, spool, path, call_id, others=others, stopped=stopped)
+        return LeftBehind(*found)
+
+    async def _stop_unwatched(self, channel: str) -> bool:
         """A recorder of ours on a channel we do not watch: this gateway allowed it in an earlier life, and nobody can
-        pause it or take the consent back any more. It stops; the call goes on. Another gateway's is its own affair."""
+        pause it or take the consent back any more. It stops; the call goes on. Another gateway's is its own affair.
+        Says whether none of ours is left as far as the server told."""
         client = self.server.client
         try:
             answer = await client.action("Getvar", {"Channel": channel, "Variable": "CONSENT_MIXMONITOR_ID"})
             if not answer.get("Value") or channel in self._watched:
-                return
+                return True
             owner = await client.action("Getvar", {"Channel": channel, "Variable": "CONSENT_GATEWAY"})
             if owner.get("Value") not in ("", self._gateway):
-                return
+                return True
             await client.action("StopMixMonitor", {"Channel": channel, "MixMonitorID": answer.get("Value")})
             await client.action("Setvar", {"Channel": channel, "Variable": "CONSENT_VERDICT", "Value": "unknown"})
-        except ActionRefused:
-            return  # the channel or its recorder is gone already
+        except ActionRefused as error:
+            return not error.is_shutdown  # else the channel or its recorder is gone already
         except ManagerError as error:
             _log.error("a recorder without a live consent was not stopped", server=client.server, error=str(error))
-            return
+            return False
         _log.warning("a recorder without a live consent was stopped", server=client.server)
+        return True
 
     def on_event(self, event: ManagerEvent) -> None:
         """Take one event."""
@@ -281,6 +310,8 @@ class Switch:
         ours = self._watched.get(event.get("Uniqueid"))
         if ours is not None:
             ours.recorder_started()
+        else:  # an earlier gateway's verdict may have come to effect only now
+            spawn(self._stop_unwatched(event.get("Uniqueid")), name="recorder without consent")
 
     def _recorder_stopped(self, event: ManagerEvent) -> None:
         ours = self._watched.get(event.get("Uniqueid"))

@@ -2,14 +2,16 @@
 
 import hashlib
 import io
+import os
 import time
 import wave
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import structlog
 
-from gateway.ports.pbx import NO_FILE
+from gateway.ports.pbx import NO_FILE, evident_name
 
 _log = structlog.get_logger(__name__)
 
@@ -17,6 +19,12 @@ FRAME_SAMPLES: Final = 160
 HEADER_BYTES: Final = 44
 FINAL_TRIES: Final = 40
 FINAL_WAIT_S: Final = 0.05
+DIALPLAN_FOLDER: Final = "consent"
+"""Where the dialplan as shipped lets MixMonitor write, below the monitor folder."""
+
+NOT_SHARED: Final = "kept by the PBX, its spool is not shared"
+NOT_REACHED: Final = "kept by the PBX, which was not reached: whether it still records is not known"
+NOT_FINAL: Final = "kept by the PBX, and not final: cut off, or still being written"
 
 
 def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, object]:
@@ -28,20 +36,62 @@ def file_facts(folder: Path | None, path: str, *, purge: bool) -> dict[str, obje
     if not path:
         return facts
     if folder is None:
-        return facts | {"checked": "kept by the PBX, its spool is not shared"}
+        return facts | {"checked": NOT_SHARED}
     file = spool_file(folder, path)
     try:
         if purge:
             file.unlink()
             return facts | {"purged": True, "checked": "removed"}
         data, frames = _when_final(file)
-        unfinished = "" if frames is not None else ", which never finished it"
     except OSError as error:
-        _log.error("a recording of the PBX cannot be reached", error=type(error).__name__)
-        return facts | {"checked": f"the PBX's file cannot be reached ({type(error).__name__})"}
+        return facts | {"checked": _unreachable(error)}
+    told = _facts_of(data, frames or 0)
+    unfinished = "" if frames is not None else ", which never finished it"
+    return facts | told | {"checked": f"{told['checked']}{unfinished}"}
+
+
+def left_behind(
+    folder: Path | None, path: str, call_id: str, *, others: Collection[str], stopped: bool
+) -> tuple[str, dict[str, object]]:
+    """Return path and facts of a recording whose gateway was killed, as `Pbx.left_behind` promises. *stopped*: no
+    recorder of that gateway runs any more."""
+    facts = dict(NO_FILE)
+    if folder is None:
+        return path, facts | {"checked": NOT_SHARED}
+    try:
+        found = [path] if path else _of_call(folder, call_id, others)
+        if len(found) > 1:
+            return "", facts | {"checked": f"{len(found)} files of the call in the PBX's spool, which one is not known"}
+        if not found:
+            return "", facts | {"checked": "no file of the call in the PBX's spool" if stopped else NOT_REACHED}
+        data, frames = _when_final(spool_file(folder, found[0]))
+    except OSError as error:
+        return path, facts | {"checked": _unreachable(error)}
+    if frames or (frames == 0 and stopped):
+        return found[0], facts | _facts_of(data, frames)
+    return found[0], facts | {"checked": NOT_FINAL if stopped else NOT_REACHED}
+
+
+def _of_call(folder: Path, call_id: str, others: Collection[str]) -> list[str]:
+    """The files of a call that the dialplan as shipped has named, but *others*, each as a path below *folder*."""
+    known = {PurePosixPath(path).name for path in others}
+    try:
+        names = [entry.name for entry in os.scandir(folder / DIALPLAN_FOLDER)]
+    except FileNotFoundError:
+        if not folder.is_dir():
+            raise
+        return []  # nothing was ever recorded
+    return [f"{DIALPLAN_FOLDER}/{name}" for name in names if evident_name(name, call_id) and name not in known]
+
+
+def _facts_of(data: bytes, frames: int) -> dict[str, object]:
     digest = hashlib.sha256(data).hexdigest()
-    checked = f"read in the PBX's spool{unfinished}"
-    return facts | {"sha256": digest, "size": len(data), "frames": frames or 0, "checked": checked}
+    return {"sha256": digest, "size": len(data), "frames": frames, "checked": "read in the PBX's spool"}
+
+
+def _unreachable(error: OSError) -> str:
+    _log.error("a recording of the PBX cannot be reached", error=type(error).__name__)
+    return f"the PBX's file cannot be reached ({type(error).__name__})"
 
 
 def spool_file(folder: Path, path: str) -> Path:

@@ -1,7 +1,7 @@
 """Sessions of calls that stay in a PBX: what the switchboard and the handlers make of what it reports."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,7 +69,9 @@ class Line:
         self.removed.append((path, purge))
         if not path:
             return dict(pbx.NO_FILE)
-        facts: dict[str, object] = {"purged": True} if purge else {"sha256": "ab", "size": 364, "frames": 1}
+        facts: dict[str, object] = (
+            {"purged": True} if purge else {"sha256": "cd" if "another" in path else "ab", "size": 364, "frames": 1}
+        )
         return dict(pbx.NO_FILE) | facts | {"checked": "test"}
 
     def forget(self) -> None:
@@ -94,6 +96,9 @@ class Switch:
             raise pbx.PbxUnavailable("Asterisk pbx1: not connected")
         self.lines.append(Line(sink))
         return self.lines[-1]
+
+    async def left_behind(self, server: str, call_id: str, path: str, *, others: Collection[str]) -> pbx.LeftBehind:
+        raise AssertionError("nothing is recovered here")
 
 
 @pytest.fixture
@@ -331,8 +336,9 @@ async def test_the_registry_learns_the_file_when_the_recorder_is_seen_and_its_fa
     await desk.until(lambda: state(desk) == "closed")
     assert (row(desk).sha256, row(desk).size, row(desk).frames) == ("ab", 364, 1)
     line(desk).sink(pbx.RecorderGone(desk.clock.ns, "/spool/another.wav"))
+    await desk.until(lambda: len(line(desk).removed) == 2)
     await desk.rest()
-    assert row(desk).path == f"asterisk:pbx1:{FILE}", "what ended now is not that recording"
+    assert (row(desk).path, row(desk).sha256) == (f"asterisk:pbx1:{FILE}", "ab"), "what ended now is not that recording"
 
 
 @pytest.mark.parametrize(
@@ -350,6 +356,16 @@ async def test_the_evidence_names_the_file_when_nobodys_number_can_be_in_it(desk
     line(desk).sink(pbx.RecorderGone(desk.clock.ns, file))
     await desk.until(lambda: desk.facts("recording.closed"))
     assert desk.facts("recording.closed")[0]["file"] == named
+
+
+@pytest.mark.parametrize("sight", [True, False])
+async def test_that_there_is_no_file_is_said_only_of_a_pbx_that_could_be_seen(desk: Desk, sight: bool) -> None:
+    await recorded(desk)
+    line(desk).sink(pbx.Sight(desk.clock.ns, sight))
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns))
+    await desk.until(lambda: desk.facts("recording.closed"))
+    checked = desk.facts("recording.closed")[0]["checked"]
+    assert (checked == "no file") is sight and ("not known" in checked) is not sight
 
 
 async def test_a_file_that_was_removed_is_a_destroyed_recording(desk: Desk) -> None:

@@ -4,16 +4,20 @@ import asyncio
 import hashlib
 import json
 import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from gateway.app import recovery
-from gateway.app.recovery import recover
+from gateway.app.recovery import recorded_by_pbx, recover
 from gateway.app.switchboard import file_facts
+from gateway.app.tasks import spawn
 from gateway.evidence.bundle import verify_bundle
+from gateway.ports import media, pbx
 from gateway.ports.evidence import EvidenceUnavailable
-from gateway.ports.registry import RegistryUnavailable
+from gateway.ports.registry import PbxPlace, RegistryUnavailable
 from tests.unit.app.desk import CALL, Desk
 
 RECORDING = f"{CALL}-1"
@@ -156,3 +160,135 @@ async def test_a_gateway_that_cannot_write_does_not_start(desk: Desk) -> None:
 
 def test_the_facts_of_a_file_that_is_not_there(desk: Desk) -> None:
     assert file_facts(desk.folder / "nothing") == ("", 0)
+
+
+# --- what a PBX recorded ------------------------------------------------------------------------------------------
+
+NAME = f"{CALL}-20261127T120000000.wav"
+FILE = f"/spool/monitor/consent/{NAME}"
+FINAL: dict[str, object] = {"sha256": "ab" * 32, "size": 364, "frames": 1, "checked": "read in the PBX's spool"}
+
+
+@dataclass
+class Away:
+    """A PBX that is away until it is let; then it has *found*."""
+
+    found: pbx.LeftBehind
+    here: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[tuple[str, str, str, list[str]]] = field(default_factory=list)
+
+    def sends(self, incoming: media.Incoming) -> bool:
+        return False
+
+    def find(self, incoming: media.Incoming, sink: pbx.PbxSink) -> pbx.PbxChannel:
+        raise AssertionError("nobody calls")
+
+    async def left_behind(self, server: str, call_id: str, path: str, *, others: Collection[str]) -> pbx.LeftBehind:
+        self.asked.append((server, call_id, path, list(others)))
+        await self.here.wait()
+        return self.found
+
+
+async def crash_beside_pbx(desk: Desk, told: str = "", left: pbx.LeftBehind | None = None, call_id: str = CALL) -> Away:
+    """A call that a PBX recorded when its control process was killed; *told*: the file the registry knows."""
+    await desk.registry.call_started(call_id, policy="p")
+    await desk.log.append(call_id, "call.arrived", {"parties": [{"role": "caller", "kind": "customer"}]})
+    facts: dict[str, Any] = {"party": "caller", "verdict": "granted", "purposes": {"recording": True}}
+    await desk.log.append(call_id, "verdict", facts)
+    await desk.registry.recording_opened(
+        f"{call_id}-1", call_id=call_id, path=str(PbxPlace("pbx1", told)), recipient="", wrapped=b""
+    )
+    away = Away(left or pbx.LeftBehind(FILE, {**pbx.NO_FILE, **FINAL}))
+    desk.services.pbx = away
+    return away
+
+
+@pytest.mark.parametrize("told", [FILE, ""])
+async def test_what_a_pbx_recorded_is_closed_with_what_became_of_it(desk: Desk, told: str) -> None:
+    away = await crash_beside_pbx(desk, told)
+    away.here.set()
+    assert await recover(desk.services) == 1
+    assert away.asked == [("pbx1", CALL, told, [])]
+    assert desk.log.kinds(CALL)[-3:] == ["call.recovered", "recording.closed", "call.ended"]
+    closed = desk.facts("recording.closed")[0]
+    assert (closed["failed"], closed["file"], closed["purged"]) == ("control process lost", NAME, False)
+    assert {name: closed[name] for name in FINAL} == FINAL
+    record = await desk.registry.recording(RECORDING)
+    assert (record.state, record.kept_by, record.sha256) == ("closed", PbxPlace("pbx1", FILE), FINAL["sha256"])
+    verify_bundle(await desk.log.export(CALL), desk.log.verifier_key())
+
+
+async def test_nothing_is_said_of_a_file_that_nobody_has_seen(desk: Desk) -> None:
+    unseen = pbx.LeftBehind("", {**pbx.NO_FILE, "checked": "kept by the PBX"})
+    (await crash_beside_pbx(desk, left=unseen)).here.set()
+    await recover(desk.services)
+    closed = desk.facts("recording.closed")[0]
+    assert (closed["sha256"], closed["size"], closed["checked"]) == ("", 0, "kept by the PBX")
+    record = await desk.registry.recording(RECORDING)
+    assert (record.state, record.kept_by, record.sha256) == ("closed", PbxPlace("pbx1"), "")
+    verify_bundle(await desk.log.export(CALL), desk.log.verifier_key())
+
+
+async def test_the_other_recordings_of_the_call_are_none_of_it(desk: Desk) -> None:
+    away = await crash_beside_pbx(desk)
+    first = str(PbxPlace("pbx1", "/spool/first.wav"))
+    await desk.registry.recording_opened(f"{CALL}-0", call_id=CALL, path=first, recipient="", wrapped=b"")
+    await desk.registry.recording_closed(f"{CALL}-0", sha256="cd", size=1, frames=1)
+    away.here.set()
+    await recover(desk.services)
+    assert away.asked == [("pbx1", CALL, "", ["/spool/first.wav"])]
+    assert len(desk.facts("recording.closed")) == 1
+
+
+async def test_a_pbx_that_is_away_holds_up_its_own_calls_alone(desk: Desk) -> None:
+    away = await crash_beside_pbx(desk, call_id="ATPBX")
+    await crash(desk)
+    lost = await desk.registry.open_calls()
+    later = await recorded_by_pbx(desk.services, lost)
+    assert [call.call_id for call in later] == ["ATPBX"]
+    assert await recover(desk.services, [call for call in lost if call not in later]) == 1
+    assert (await desk.registry.call(CALL)).state == "ended"
+    waiting = spawn(recover(desk.services, later), name="later")
+    await desk.rest()
+    assert desk.log.kinds("ATPBX")[-1] == "call.recovered"
+    assert (await desk.registry.call("ATPBX")).state == "open"
+    away.here.set()
+    assert await waiting == 1
+    assert desk.log.kinds("ATPBX")[-2:] == ["recording.closed", "call.ended"]
+
+
+async def test_a_recovery_that_is_cut_short_is_the_next_starts(desk: Desk) -> None:
+    away = await crash_beside_pbx(desk)
+    waiting = spawn(recover(desk.services), name="cut short")
+    await desk.until(lambda: away.asked)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    away.here.set()
+    assert await recover(desk.services) == 1
+    assert desk.log.kinds(CALL)[-3:] == ["call.recovered", "recording.closed", "call.ended"]
+    assert desk.log.kinds(CALL).count("call.recovered") == 1
+
+
+async def test_what_the_log_has_closed_already_is_not_closed_again(desk: Desk) -> None:
+    away = await crash_beside_pbx(desk, FILE)
+    facts: dict[str, Any] = {"recording": RECORDING, "failed": "", **pbx.NO_FILE, **FINAL}
+    await desk.log.append(CALL, "recording.closed", facts)
+    await recover(desk.services)
+    assert not away.asked and len(desk.facts("recording.closed")) == 1
+    record = await desk.registry.recording(RECORDING)
+    assert (record.state, record.sha256) == ("closed", FINAL["sha256"])
+
+
+async def test_a_file_that_the_log_has_as_removed_is_destroyed(desk: Desk) -> None:
+    await crash_beside_pbx(desk, FILE)
+    facts: dict[str, Any] = {"recording": RECORDING, "failed": "", **pbx.NO_FILE, "purged": True}
+    await desk.log.append(CALL, "recording.closed", facts)
+    await recover(desk.services)
+    assert (await desk.registry.recording(RECORDING)).state == "destroyed"
+
+
+async def test_a_pbx_that_is_not_configured_any_more_holds_nobody_up(desk: Desk) -> None:
+    await crash_beside_pbx(desk, FILE)
+    desk.services.pbx = None
+    assert await recover(desk.services) == 1
+    assert "not configured" in desk.facts("recording.closed")[0]["checked"]

@@ -1,6 +1,7 @@
 """Whose channel is whose, and what a recorder does when Asterisk says strange things: on a scripted manager."""
 
 import asyncio
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -629,6 +630,76 @@ async def test_the_channel_bears_the_name_of_the_gateway_that_allows_its_recorde
     await made.start()
     await made.find(invite(), lambda event: None).expect_recorder("call")
     assert manager.told("Setvar") == [{"Variable": "CONSENT_GATEWAY", "Value": "gw/1"}]
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_recorder_of_ours_that_starts_where_nobody_watches_is_stopped(ours: bool) -> None:
+    manager = Manager(switch=there(CHANNEL))
+    made = AsteriskPbx([AsteriskServer(manager, "192.0.2.1", ("PJSIP/*",))])
+    await made.start()
+    for _ in range(40):
+        await asyncio.sleep(0)
+    if ours:
+        manager.records()
+    manager.report("MixMonitorStart", ("Uniqueid", CHANNEL))
+    for _ in range(40):
+        await asyncio.sleep(0)
+    assert manager.told("StopMixMonitor") == [{"MixMonitorID": RECORDER}] * ours
+
+
+CALL = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+LEFT = f"consent/{CALL}-20261127T120000000.wav"
+
+
+async def left_behind(folder: Path, manager: Manager, *, server: str = "fake") -> pbx.LeftBehind:
+    """What is told of a final file of a call that an earlier gateway let be recorded."""
+    (folder / "consent").mkdir()
+    with wave.open(str(folder / LEFT), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(b"" if manager.problem else bytes(320))
+    made = AsteriskPbx([AsteriskServer(manager, "192.0.2.1", ("PJSIP/*",), spool=folder)])
+    await made.start()
+    return await made.left_behind(server, CALL, "", others=())
+
+
+async def test_a_file_is_looked_at_when_the_recorders_of_an_earlier_gateway_were_stopped(tmp_path: Path) -> None:
+    manager = Manager(switch=there(CHANNEL))
+    manager.records()
+    manager.answers["StopMixMonitor"] = None  # it takes its time
+    asking = spawn(left_behind(tmp_path, manager), name="left behind")
+    await manager.until_sent("StopMixMonitor")
+    await asyncio.sleep(0.05)
+    assert not asking.done()
+    manager.answers.clear()
+    manager.lose(Unreachable("fake", "cut"))
+    await asyncio.sleep(0.05)
+    assert not asking.done(), "nothing is known of a recorder whose stop was not answered"
+    manager.connect()
+    left = await asyncio.wait_for(asking, 5)
+    assert left.file == LEFT and left.facts["frames"] == 1
+    assert len(manager.told("StopMixMonitor")) == 2
+
+
+@pytest.mark.parametrize("why", ["unreachable", "not stopped"])
+async def test_a_server_that_stays_away_is_waited_for_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    monkeypatch.setattr("gateway.adapters.asterisk.pbx.AWAY_S", 0.05)
+    manager = Manager(
+        switch=there(CHANNEL), problem=Unreachable("fake", "nobody there") if why == "unreachable" else None
+    )
+    manager.records()
+    manager.answers["StopMixMonitor"] = ActionTimedOut("fake", "no answer")
+    left = await left_behind(tmp_path, manager)
+    if why == "unreachable":
+        assert left.facts["sha256"] == "" and "not reached" in str(left.facts["checked"])
+    else:
+        assert left.facts["frames"] == 1, "a header that is final is proof enough"
+
+
+async def test_a_server_that_is_not_configured_is_not_waited_for(tmp_path: Path) -> None:
+    left = await left_behind(tmp_path, Manager(), server="gone")
+    assert left.file == "" and "not configured" in str(left.facts["checked"])
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

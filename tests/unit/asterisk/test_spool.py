@@ -5,6 +5,7 @@ import threading
 import time
 import wave
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ def write(path: Path, frames: int) -> bytes:
     return path.read_bytes()
 
 
+CALL = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 WHERE = "/var/spool/asterisk/monitor/consent/call.wav"
 
 
@@ -85,3 +87,66 @@ def test_a_path_leads_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     facts = spool.file_facts(tmp_path / "monitor", "/x/../secret", purge=True)
     assert (tmp_path / "secret").exists() and facts["purged"] is False
+
+
+# --- what a killed gateway left behind -------------------------------------------------------------------------------
+
+NAME = f"{CALL}-20261127T120000000.wav"
+OTHER = f"{CALL}-20261127T110000000.wav"
+
+
+def left(folder: Path | None, path: str = "", *, others: tuple[str, ...] = (), stopped: bool = True) -> tuple[str, Any]:
+    return spool.left_behind(folder, path, CALL, others=others, stopped=stopped)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "FINAL_WAIT_S", 0)
+
+
+@pytest.mark.parametrize("path", ["", f"/var/spool/asterisk/monitor/consent/{NAME}"])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_final_file_is_found_by_path_or_call(tmp_path: Path, path: str, stopped: bool) -> None:
+    data = write(tmp_path / "consent" / NAME, 150)
+    (tmp_path / "consent" / "01ARZ3NDEKTSV4RRFFQ69G5FAW-20261127T120000000.wav").write_bytes(b"of another call")
+    file, facts = left(tmp_path, path, stopped=stopped)
+    assert file == (path or f"consent/{NAME}")
+    assert (facts["sha256"], facts["size"], facts["frames"]) == (hashlib.sha256(data).hexdigest(), len(data), 150)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(("stopped", "says"), [(True, "not final"), (False, "not reached")])
+def test_a_file_that_may_still_grow_has_neither_hash_nor_size(tmp_path: Path, stopped: bool, says: str) -> None:
+    data = write(tmp_path / "consent" / NAME, 20)
+    (tmp_path / "consent" / NAME).write_bytes(data[:40] + bytes(4) + data[44:])
+    file, facts = left(tmp_path, stopped=stopped)
+    assert file == f"consent/{NAME}" and says in facts["checked"]
+    assert (facts["sha256"], facts["size"], facts["frames"], facts["purged"]) == ("", 0, 0, False)
+
+
+def test_a_file_without_a_frame_is_final_only_when_its_recorder_was_stopped(tmp_path: Path) -> None:
+    write(tmp_path / "consent" / NAME, 0)
+    assert left(tmp_path, stopped=True)[1]["size"] == 44
+    assert left(tmp_path, stopped=False)[1]["size"] == 0
+
+
+def test_of_two_files_of_a_call_that_is_taken_which_is_no_others(tmp_path: Path) -> None:
+    write(tmp_path / "consent" / NAME, 5)
+    write(tmp_path / "consent" / OTHER, 7)
+    assert left(tmp_path, others=(f"/elsewhere/consent/{OTHER}",))[0] == f"consent/{NAME}"
+    file, facts = left(tmp_path)
+    assert file == "" and facts["sha256"] == "" and "2 files" in facts["checked"]
+
+
+@pytest.mark.parametrize(("stopped", "says"), [(True, "no file of the call"), (False, "not reached")])
+def test_a_call_without_a_file_has_none(tmp_path: Path, stopped: bool, says: str) -> None:
+    assert says in left(tmp_path, stopped=stopped)[1]["checked"]
+    write(tmp_path / "consent" / f"{CALL}-Erika.wav", 5)
+    file, facts = left(tmp_path, stopped=stopped)
+    assert file == "" and says in facts["checked"] and facts["sha256"] == ""
+
+
+def test_a_spool_that_is_away_or_not_shared_says_so(tmp_path: Path) -> None:
+    assert left(None, WHERE)[0] == WHERE and "not shared" in left(None, WHERE)[1]["checked"]
+    assert "FileNotFoundError" in left(tmp_path / "unmounted")[1]["checked"]
+    assert "FileNotFoundError" in left(tmp_path, WHERE)[1]["checked"]
