@@ -117,3 +117,4 @@ def note(judgement: Judgement) -> None:
         FIGURES.setdefault(f"mapped: {name}", []).extend(values)
     FIGURES.setdefault("mapped: packets in a recording", []).append(judgement.packets)
     FIGURES.setdefault("mapped: packets that had to be in it", []).append(judgement.required)
+    FIGURES.setdefault("mapped: packets that Asterisk dropped", []).append(judgement.dropped)

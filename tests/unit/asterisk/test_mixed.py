@@ -176,9 +176,17 @@ def test_a_stranger_may_never_be_recorded() -> None:
 
 
 def test_a_hole_is_found_where_the_other_had_heard_it() -> None:
-    assert judged(recorded(ALLOWED - {100})).lost[0].startswith(("person 100", "agent 100"))
-    assert len(judged(recorded(ALLOWED - {100})).lost) == 2
-    assert not judged(recorded(ALLOWED - {100}), conversation(hears=False)).lost
+    hole = recorded(ALLOWED - set(range(100, 106)), ALLOWED)
+    assert [text[:10] for text in judged(hole).lost] == [f"person {n}" for n in range(100, 106)]
+    assert not judged(hole, conversation(hears=False)).required
+
+
+def test_a_hole_that_asterisk_makes_is_counted_and_many_are_too_much() -> None:
+    judgement = judged(recorded(ALLOWED - set(range(100, 105)), ALLOWED))
+    judgement.insist()
+    assert (judgement.dropped, judgement.lost) == (5, [])
+    with pytest.raises(AssertionError, match="missing in short holes"):
+        judged(recorded(ALLOWED - set(range(60, 145, 2)), ALLOWED)).insist()
 
 
 def test_a_frame_written_twice_is_found() -> None:
