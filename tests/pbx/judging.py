@@ -53,19 +53,28 @@ async def logged(folder: Path) -> Calls:
         await log.aclose()
 
 
-def judge_files(calls: Calls, switch: Asterisk, observer: Ami, rogues: Mapping[str, bool]) -> None:
+def judge_files(
+    calls: Calls,
+    switch: Asterisk,
+    observer: Ami,
+    rogues: Mapping[str, bool] | None = None,
+    durable: Mapping[str, int] | None = None,
+) -> None:
     """Judge every file of Asterisk's. *rogues*: how the names of files begin whose recorders the test itself
-    started, and whether the gateway can stop them.
+    started, and whether the gateway can stop them. *durable*: when the evidence of a recording's verdict was on the
+    disk, where that was noted; nothing that was sent before may be recorded.
 
     Raises `AssertionError` for the first that holds what it must not, or lacks what it must hold.
     """
     sent, offset_ns = CAST.sent(), clock_offset_ns()
     known = {call_id: timelines(entries, offset_ns) for call_id, entries in calls.items()}
+    for one in (one for of_call in known.values() for one in of_call):
+        one.marks[0] = (max(one.marks[0][0], (durable or {}).get(one.recording, 0)), *one.marks[0][1:])
     closed = {str(one.closed["sha256"]): one for of_call in known.values() for one in of_call if "sha256" in one.closed}
     files = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in switch.recordings()}
     for digest, file in files.items():
         samples = read(file)
-        stops = next((stops for begin, stops in rogues.items() if file.name.startswith(begin)), None)
+        stops = next((stops for begin, stops in (rogues or {}).items() if file.name.startswith(begin)), None)
         if stops is not None:
             timeline = _rogue(calls, offset_ns, stops=stops)
         else:

@@ -45,7 +45,7 @@ async def served(folder: Path, *, calls: int = 1, judged: bool = True) -> AsyncI
                     if judged:
                         await everybody_hangs_up(switch)
                         await process.stop()
-                        judge_files(await logged(folder), switch, observer, {})
+                        judge_files(await logged(folder), switch, observer)
             finally:
                 await process.stop()
                 process.kill_workers()

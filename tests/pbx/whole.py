@@ -17,6 +17,7 @@ from gateway.adapters.config.settings import RecorderLogin
 from gateway.adapters.softphone import Call, Softphone
 from gateway.app.pbx_session import PbxSession
 from gateway.bootstrap import Gateway
+from gateway.domain import commands as do
 from gateway.evidence.bundle import verify_bundle
 from tests.pbx.judging import everybody_hangs_up, judge_files, logged
 from tests.pbx.scene import hears_only, speaking
@@ -86,7 +87,9 @@ class Whole:
         await everybody_hangs_up(self.switch)
         await self.until(lambda: not self.gateway.switchboard.sessions, 15)
         await self.gateways.aclose()
-        judge_files(await logged(self.folder), self.switch, self.observer, self.rogues)
+        opened = [(what, at_ns) for at_ns, _, what in self.journal.entries if isinstance(what, do.OpenRecorder)]
+        durable = {what.recording: at_ns for what, at_ns in opened}
+        judge_files(await logged(self.folder), self.switch, self.observer, self.rogues, durable)
 
     async def over(self, session: PbxSession) -> dict[str, list[dict[str, object]]]:
         """Wait for the end of the call, check its evidence offline, and return its entries by kind."""
