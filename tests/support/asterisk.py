@@ -14,7 +14,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from gateway.app.tasks import spawn
 from tests.support.serving import free_port
 
 PROJECT = Path(__file__).parents[2]
@@ -84,12 +86,16 @@ class Asterisk:
         assert self.process is None, "it runs"
         await _start(self)
 
-    async def restart_now(self) -> None:
-        """`core restart now`: the process replaces itself, and every call ends. Waits until it is fully booted."""
+    @asynccontextmanager
+    async def restarting(self, how: Literal["now", "gracefully"]) -> AsyncIterator[None]:
+        """`core restart`: the process replaces itself, at the end of every call, which *how* makes now or waits for.
+        Leaving waits until it is fully booted anew."""
         socket_file = self.folder / "run" / "asterisk.ctl"
         before = socket_file.stat().st_ctime_ns
         begun = time.monotonic()
-        await self.cli("core restart now")
+        asking = spawn(self.cli(f"core restart {how}"), name="core restart")  # the console waits for it as we do
+        yield
+        await asking
         async with asyncio.timeout(BOOT_TIMEOUT_S):
             while not socket_file.exists() or socket_file.stat().st_ctime_ns == before:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
