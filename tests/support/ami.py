@@ -48,6 +48,11 @@ class Ami:
         finally:
             del self._answers[action_id]
 
+    def say(self, name: str, *rows: tuple[str, str]) -> None:
+        """Send an action, whose answer nobody waits for. A row's key may repeat."""
+        lines = [("Action", name), *rows]
+        self._writer.write("".join(f"{key}: {value}\r\n" for key, value in lines).encode() + b"\r\n")
+
     async def set_variable(self, channel: str, name: str, value: str) -> None:
         """Set a variable on a channel, given by name or Uniqueid."""
         await self.action("Setvar", Channel=channel, Variable=name, Value=value)

@@ -20,6 +20,12 @@ PERMITS = frozenset(
     | {"mixmonitormute", "stopmixmonitor", "userevent", "setvar", "getvar", "hangup", "redirect", "originate"}
 )
 
+_FOLLOWS = {
+    "CoreShowChannels": "Channels will follow",
+    "Status": "Channel status will follow",
+    "BridgeList": "Bridge listing will follow",
+}
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -148,7 +154,7 @@ class ScriptedManager:
                     self._news.notify_all()
                 for pairs in self._answer(heard, writer):
                     await self._write(writer, self.block(pairs))
-                if heard.action == "Logoff":
+                if heard.action == "Logoff" or (heard.action == "Login" and not self._writers[writer]):
                     break
         except OSError:
             pass
@@ -189,6 +195,8 @@ class ScriptedManager:
             return [[("Response", "Error"), *mark, ("Message", self.errors[action])]]
         if action in self.replies:
             return [[("Response", "Success"), *mark, *self.replies[action]]]
+        if action == "getvar" and not heard.get("Variable"):
+            return [[("Response", "Error"), *mark, ("Message", "No variable specified")]]
         if action in self.lists:
             return self._list(heard.action, mark, *self.lists[action])
         if action in ("coreshowchannels", "status"):
@@ -212,11 +220,18 @@ class ScriptedManager:
         return [*accepted, *([[("Event", "FullyBooted")]] if self.booted and self.tells_boot else [])]
 
     def _list(self, action: str, mark: Pairs, name: str, items: list[Pairs]) -> list[Pairs]:
+        count = str(len(items))
+        items_too = [("Items", count)] if action == "Status" else []
         return [
-            [("Response", "Success"), *mark, ("EventList", "start"), ("Message", "It will follow")],
+            [
+                ("Response", "Success"),
+                *mark,
+                ("EventList", "start"),
+                ("Message", _FOLLOWS.get(action, "It will follow")),
+            ],
             *[[("Event", name), *mark, *item] for item in items],
             *self.between.get(action.lower(), []),
-            [("Event", f"{action}Complete"), *mark, ("EventList", "Complete"), ("ListItems", str(len(items)))],
+            [("Event", f"{action}Complete"), *mark, ("EventList", "Complete"), ("ListItems", count), *items_too],
         ]
 
     def _channel_pairs(self) -> list[Pairs]:
@@ -231,7 +246,12 @@ class ScriptedManager:
         if action == "listcommands":
             return [(name, "A thing to do  (Priv: call)") for name in sorted(self.permits)]
         if action == "corestatus":
-            return [("CoreStartupDate", "2026-11-24" if self.booted else "1970-01-01")]
+            begun = [
+                ("CoreStartupDate", "2026-11-24" if self.booted else "1970-01-01"),
+                ("CoreStartupTime", "12:00:00"),
+            ]
+            reloaded = [("CoreReloadDate", "2026-11-24"), ("CoreReloadTime", "12:00:00")]
+            return [*begun, *reloaded, ("CoreCurrentCalls", "0"), ("CoreProcessedCalls", "0")]
         if action == "getvar":
             return [("Variable", heard.get("Variable")), ("Value", self.variables.get(heard.get("Variable"), ""))]
         if action == "command":

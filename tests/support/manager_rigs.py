@@ -64,7 +64,7 @@ class Seen:
 
 
 class Rig(Protocol):
-    """A client that was not started, and its server."""
+    """A client that was not started, and its server, of which nothing is known but that it has a manager interface."""
 
     client: Any
 
@@ -78,19 +78,29 @@ class Rig(Protocol):
         """Wait until the action reached the server *count* times."""
 
     def silence(self, action: str) -> None:
-        """Let the action have no answer."""
+        """Let the action have no answer, and perhaps others none either."""
+
+    def speak(self) -> None:
+        """Let everything be answered again. Breaking the connection does so too where all is silent."""
 
     def refuse(self, action: str, message: str) -> None:
-        """Let the action be answered with an error."""
+        """Let the action be answered with an error, for a channel that is not there."""
+
+    async def variable(self, name: str, value: str) -> None:
+        """Let a variable have a value, which `Getvar` tells."""
+
+    async def wrong_secret(self, wrong: bool) -> None:
+        """Let the client's secret be wrong, or right again."""
+
+
+class ScriptRig(Rig, Protocol):
+    """And a server that does as a test says."""
 
     def reply(self, action: str, *fields: tuple[str, str]) -> None:
         """Let the action be answered with these fields."""
 
     def switch(self, *channels: Channel, bridges: dict[str, str] | None = None) -> None:
         """Let these channels and bridges be on the server."""
-
-    def wrong_secret(self, wrong: bool) -> None:
-        """Let the client's secret be wrong, or right again."""
 
 
 @dataclass
@@ -110,6 +120,12 @@ class FakeRig:
 
     def silence(self, action: str) -> None:
         self.client.answers[action] = None
+
+    def speak(self) -> None:
+        self.client.answers.clear()
+
+    async def variable(self, name: str, value: str) -> None:
+        self.reply("Getvar", ("Variable", name), ("Value", value))
 
     def refuse(self, action: str, message: str) -> None:
         self.client.answers[action] = ActionRefused("fake", action, message)
@@ -145,7 +161,7 @@ class FakeRig:
         )
         self.client.answers["CoreShowChannels"] = ManagerResponse("It will follow", events=items)
 
-    def wrong_secret(self, wrong: bool) -> None:
+    async def wrong_secret(self, wrong: bool) -> None:
         if wrong:
             self.client.problem = LoginRefused("fake", "refused")
         else:
@@ -177,6 +193,12 @@ class ScriptedRig:
     def silence(self, action: str) -> None:
         self.server.silent.add(action.lower())
 
+    def speak(self) -> None:
+        self.server.silent.clear()
+
+    async def variable(self, name: str, value: str) -> None:
+        self.server.variables[name] = value
+
     def refuse(self, action: str, message: str) -> None:
         self.server.errors[action.lower()] = message
 
@@ -187,7 +209,7 @@ class ScriptedRig:
         self.server.channels = list(channels)
         self.server.bridges = dict(bridges or {})
 
-    def wrong_secret(self, wrong: bool) -> None:
+    async def wrong_secret(self, wrong: bool) -> None:
         self.server.secret = "another" if wrong else SECRET
 
 
@@ -198,12 +220,12 @@ def server_at(port: int, **more: Any) -> ManagerServer:
 
 
 @asynccontextmanager
-async def fake_rig() -> AsyncIterator[Rig]:
+async def fake_rig() -> AsyncIterator[ScriptRig]:
     yield FakeRig()
 
 
 @asynccontextmanager
-async def scripted_rig(make: Callable[..., AmiClient], *, piece: int | None = None) -> AsyncIterator[Rig]:
+async def scripted_rig(make: Callable[..., AmiClient], *, piece: int | None = None) -> AsyncIterator[ScriptRig]:
     server = ScriptedManager(piece=piece)
     await server.start()
     rig = ScriptedRig(make(server_at(server.port), patience=SOON), server)

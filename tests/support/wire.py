@@ -15,6 +15,8 @@ class Wire:
         self._to = port
         self._whole = True
         self._writers: set[asyncio.StreamWriter] = set()
+        self.sent = bytearray()
+        """What clients have sent, over all connections."""
 
     def cut(self) -> None:
         """End every connection, and every new one as soon as it is made."""
@@ -36,15 +38,16 @@ class Wire:
             writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
-        one = spawn(_pass_on(reader, far_writer), name="wire")
-        await _pass_on(far_reader, writer)
+        one = spawn(_pass_on(reader, far_writer, self.sent), name="wire")
+        await _pass_on(far_reader, writer, bytearray())
         await one
         self._writers -= {writer, far_writer}
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, noted: bytearray) -> None:
     with suppress(OSError):
         while data := await reader.read(65_536):
+            noted += data
             writer.write(data)
             await writer.drain()
     writer.transport.abort()
