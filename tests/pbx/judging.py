@@ -78,7 +78,8 @@ def judge_files(
         if stops is not None:
             timeline = _rogue(calls, offset_ns, stops=stops)
         else:
-            timeline = closed.get(digest) or _unclosed(file, calls, known, observer)
+            timeline = closed.get(digest) or _unclosed(file, known)
+            timeline = _ended_unseen(file, timeline, calls, observer)
         judgement = judge(file.name, samples, timeline, sent)
         judgement.insist()
         note(judgement)
@@ -88,14 +89,19 @@ def judge_files(
     assert not missing, f"files that the evidence has are not there: {[closed[one].recording for one in missing]}"
 
 
-def _unclosed(file: Path, calls: Calls, known: dict[str, list[Timeline]], observer: Ami) -> Timeline:
+def _unclosed(file: Path, known: dict[str, list[Timeline]]) -> Timeline:
     """What is known of a file whose end no gateway saw."""
-    call_id = file.name.partition("-")[0]
-    unclosed = [one for one in known.get(call_id, []) if not one.closed.get("sha256")]
+    unclosed = [one for one in known.get(file.name.partition("-")[0], []) if not one.closed.get("sha256")]
     assert unclosed, f"no evidence knows of {file.name}"
-    timeline = unclosed[0]
-    channel = str(next(entry.facts["channel"] for entry in calls[call_id] if entry.kind == "call.arrived"))
-    timeline.add(end_of_recorder(observer, channel, timeline.marks[0][0]), State.FORBIDDEN, "end seen on AMI")
+    return unclosed[0]
+
+
+def _ended_unseen(file: Path, timeline: Timeline, calls: Calls, observer: Ami) -> Timeline:
+    """A recording whose end its gateway did not see, because it was killed, ended when AMI told of it."""
+    if timeline.closed.get("failed", "unclosed"):
+        entries = calls[file.name.partition("-")[0]]
+        channel = str(next(entry.facts["channel"] for entry in entries if entry.kind == "call.arrived"))
+        timeline.end(end_of_recorder(observer, channel, timeline.marks[0][0]), "end seen on AMI")
     return timeline
 
 

@@ -19,7 +19,7 @@ from tests.support import asterisk
 from tests.support.ami import Ami, logged_in
 from tests.support.cast import CAST
 from tests.support.judged import State, Timeline, judge, read
-from tests.support.mixed import AGENT, GATEWAY, PERSON, VOICES, Voice, taken_apart
+from tests.support.mixed import AGENT, GATEWAY, PERSON, VOICES, Samples, Voice, taken_apart
 
 CALL_ID = "01K0W9G9V7R5D2Q4M8T3X6Y1ZB"
 POLICY = "de-sales_2@1.4"
@@ -48,7 +48,12 @@ def header(call: Call, name: str) -> str | None:
 
 def heard(path: Path) -> set[frozenset[Voice]]:
     """Who is heard at the same time anywhere in a finished recording."""
-    together = np.unique(taken_apart(read(path)) != 0, axis=0)
+    return voices(read(path))
+
+
+def voices(samples: Samples) -> set[frozenset[Voice]]:
+    """Who is heard at the same time anywhere in these samples."""
+    together = np.unique(taken_apart(samples) != 0, axis=0)
     return {frozenset(voice for voice, there in zip(VOICES, row, strict=True) if there) for row in together}
 
 

@@ -17,17 +17,18 @@ from gateway.adapters.softphone import Call, Softphone
 from gateway.app.pbx_session import PbxSession
 from gateway.domain import commands as do
 from tests.e2e.test_kill import verify_all
-from tests.pbx.scene import AGENT, PERSON, Stopwatch, heard, hears, level, speaking
-from tests.pbx.test_gateway import press, recorded, with_anybody
+from tests.pbx.scene import Stopwatch, heard, hears, speaking, voices
+from tests.pbx.test_gateway import press, recorded
 from tests.pbx.whole import Whole, whole
 from tests.support import asterisk
 from tests.support.ami import logged_in
+from tests.support.mixed import AGENT, PERSON, STRANGER, Voice
 from tests.support.site import MODULES, SITE
 from tests.support.wire import wire
 
 pytestmark = pytest.mark.slow
-SECRET = 0x10
-"""The code a person sends while nothing may be recorded."""
+SECRET = STRANGER
+"""The voice of a person while nothing may be recorded."""
 LAMP = "DEVICE_STATE(Custom:consent-desk)"
 BLOCK_S = 2.2
 """Asterisk writes a recording in blocks of two seconds: so long lasts what leaves one on the disk."""
@@ -100,9 +101,14 @@ def path_of(w: Whole, session: PbxSession) -> Path:
     return path
 
 
-def samples(path: Path) -> set[int]:
-    """Every sample value of a recording that nobody finished: its header tells nothing."""
-    return set(np.frombuffer(path.read_bytes()[44:], "<i2").tolist())
+def left_in(path: Path) -> set[frozenset[Voice]]:
+    """Who is heard at the same time in a recording that nobody finished: its header tells nothing."""
+    data = path.read_bytes()[44:]
+    return voices(np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.int16))
+
+
+def is_kept_out(voice: Voice, kept: set[frozenset[Voice]]) -> bool:
+    return not any(voice in together for together in kept)
 
 
 def agrees(entries: Entries, path: Path) -> None:
@@ -128,7 +134,7 @@ async def the_next_call_is_recorded(w: Whole) -> None:
         await agent.ended(10)
         entries = await w.over(session)
         await w.switch.cli_until("core show channels count", "0 active channels")
-        assert level(PERSON) + level(AGENT) in heard(path_of(w, session))
+        assert {PERSON, AGENT} in heard(path_of(w, session))
         agrees(entries, path_of(w, session))
         assert not w.gateway.switchboard.sessions
 
@@ -139,7 +145,7 @@ async def the_next_call_is_recorded(w: Whole) -> None:
 @pytest.mark.parametrize("client", ["own", "asterisk-ami"])
 async def test_killed_in_a_recorded_call(tmp_path: Path, client: Literal["own", "asterisk-ami"]) -> None:
     """The file is what was on the disk, and the evidence says that nobody finished it."""
-    async with whole(tmp_path, client=client) as w:
+    async with whole(tmp_path, client=client, judged=False) as w:
         _, _, session = await lit(w)
         await w.until(lambda: path_of(w, session).stat().st_size > 1_000)
         await w.switch.kill()
@@ -156,14 +162,14 @@ async def test_killed_in_a_recorded_call(tmp_path: Path, client: Literal["own", 
         (closed,) = entries["recording.closed"]
         assert (closed["frames"], closed["checked"]) == (0, "read in the PBX's spool, which never finished it")
         agrees(entries, path_of(w, session))
-        assert level(PERSON) + level(AGENT) in samples(path_of(w, session))
+        assert {PERSON, AGENT} in left_in(path_of(w, session))
         async with observed(w):
             await lamp(w, "NOT_INUSE")
         await the_next_call_is_recorded(w)
 
 
 async def test_killed_in_the_prompt(tmp_path: Path) -> None:
-    async with whole(tmp_path) as w:
+    async with whole(tmp_path, judged=False) as w:
         _, session = await w.call()
         await w.asked(session)
         await w.switch.kill()
@@ -180,7 +186,7 @@ async def test_killed_in_the_prompt(tmp_path: Path) -> None:
 
 async def test_killed_in_a_pause(tmp_path: Path) -> None:
     """What was paused is shown as paused and not confirmed, and nothing of the pause is on the disk."""
-    async with whole(tmp_path) as w:
+    async with whole(tmp_path, judged=False) as w:
         caller, agent, session = await recorded(w)
         await asyncio.sleep(BLOCK_S)
         await press(agent, "*71")
@@ -197,14 +203,14 @@ async def test_killed_in_a_pause(tmp_path: Path) -> None:
         assert [entry["state"] for entry in entries["recorder.observed"]][:1] == ["on"]
         assert {entry["state"] for entry in entries["recorder.observed"][1:]} == {"paused"}
         assert left_by(entries) == "lost"
-        kept = samples(path_of(w, session))
-        assert level(PERSON) + level(AGENT) in kept and not kept & with_anybody(SECRET)
+        kept = left_in(path_of(w, session))
+        assert {PERSON, AGENT} in kept and is_kept_out(SECRET, kept)
         agrees(entries, path_of(w, session))
         await the_next_call_is_recorded(w)
 
 
 async def test_a_gateway_that_stops_while_asterisk_is_away_leaves_its_evidence_whole(tmp_path: Path) -> None:
-    async with whole(tmp_path) as w:
+    async with whole(tmp_path, judged=False) as w:
         _, _, session = await recorded(w)
         await w.switch.kill()
         await is_away(w, session)
@@ -223,7 +229,7 @@ async def test_a_gateway_that_stops_while_asterisk_is_away_leaves_its_evidence_w
 
 async def test_restarted_at_once_in_a_recorded_call(tmp_path: Path) -> None:
     """Asterisk ends the calls first, so the recording is whole."""
-    async with whole(tmp_path) as w:
+    async with whole(tmp_path, judged=False) as w:
         caller, _, session = await lit(w)
         await asyncio.sleep(0.5)
         async with w.switch.restarting("now"):
@@ -232,7 +238,7 @@ async def test_restarted_at_once_in_a_recorded_call(tmp_path: Path) -> None:
         entries = await w.over(session)
         assert entries["recording.closed"][0]["failed"] == ""
         agrees(entries, path_of(w, session))
-        assert level(PERSON) + level(AGENT) in heard(path_of(w, session))
+        assert {PERSON, AGENT} in heard(path_of(w, session))
         async with observed(w):
             await lamp(w, "NOT_INUSE")
         await the_next_call_is_recorded(w)
@@ -241,7 +247,7 @@ async def test_restarted_at_once_in_a_recorded_call(tmp_path: Path) -> None:
 async def test_restarted_gracefully_in_a_recorded_call(tmp_path: Path) -> None:
     """Asterisk takes no action from then on, and records on until the call ends. Nothing unseen is called seen: no
     pause, and no end of the recording before there is one."""
-    async with whole(tmp_path) as w:
+    async with whole(tmp_path, judged=False) as w:
         caller, agent, session = await lit(w)
         async with w.switch.restarting("gracefully"):
             await w.switch.cli_until("core show channels count", "cannot be run during shutdown")
@@ -268,7 +274,7 @@ async def test_restarted_gracefully_in_a_recorded_call(tmp_path: Path) -> None:
 
 
 async def test_the_manager_interface_is_reloaded_in_a_recorded_call(tmp_path: Path) -> None:
-    async with whole(tmp_path) as w:
+    async with whole(tmp_path, judged=False) as w:
         caller, agent, session = await recorded(w)
         await w.switch.cli("manager reload")
         await the_pause_works(w, agent, session)
@@ -280,7 +286,7 @@ async def test_the_manager_interface_is_reloaded_in_a_recorded_call(tmp_path: Pa
 
 
 async def test_the_manager_interface_is_turned_off_and_on_in_a_recorded_call(tmp_path: Path) -> None:
-    async with whole(tmp_path) as w:
+    async with whole(tmp_path, judged=False) as w:
         caller, agent, session = await recorded(w)
         w.wire.cut()
         set_manager(w, "no")
@@ -303,7 +309,7 @@ async def test_the_manager_interface_is_turned_off_and_on_in_a_recorded_call(tmp
 
 async def test_a_call_that_ends_while_the_manager_interface_is_away(tmp_path: Path) -> None:
     """The recording is whole; how the call ended nobody saw."""
-    async with whole(tmp_path) as w:
+    async with whole(tmp_path, judged=False) as w:
         caller, agent, session = await recorded(w)
         w.wire.cut()
         await is_away(w, session)
@@ -316,7 +322,7 @@ async def test_a_call_that_ends_while_the_manager_interface_is_away(tmp_path: Pa
         entries = await w.over(session)
         assert left_by(entries) == "lost"
         agrees(entries, path_of(w, session))
-        assert level(PERSON) + level(AGENT) in heard(path_of(w, session))
+        assert {PERSON, AGENT} in heard(path_of(w, session))
         await the_next_call_is_recorded(w)
 
 
@@ -344,7 +350,7 @@ def set_manager(w: Whole, enabled: Literal["yes", "no"]) -> None:
 async def two(folder: Path) -> AsyncIterator[tuple[Whole, Whole]]:
     """Two PBXes on one machine, told apart by their ports, each with phones of its own, and one gateway."""
     async with (
-        whole(folder) as one,
+        whole(folder, judged=False) as one,
         await Softphone.open(user="agent") as agent,
         await Softphone.open() as outside,
         asterisk.running(
@@ -399,7 +405,7 @@ async def test_one_of_two_servers_is_killed_and_the_others_call_goes_on(tmp_path
         assert left_by(entries) == "remote" and "recorder.sight" not in entries
         agrees(entries, path_of(other, session))
         kept = heard(path_of(other, session))
-        assert level(PERSON) + level(AGENT) in kept and not kept & with_anybody(SECRET)
+        assert {PERSON, AGENT} in kept and is_kept_out(SECRET, kept)
         assert not lost.over.is_set()
         await one.switch.start()
         await is_back(one, "one of two killed")

@@ -70,6 +70,10 @@ class Timeline:
         """From *at_ns* on, and never before what is known already, it is in *state*."""
         self.marks.append((max(at_ns, self.marks[-1][0] if self.marks else at_ns), state, what))
 
+    def end(self, at_ns: int, what: str) -> None:
+        """It ended then, whatever was believed of the time after."""
+        self.marks = [mark for mark in self.marks if mark[0] < at_ns] + [(at_ns, State.FORBIDDEN, what)]
+
     def state(self, at_ns: int) -> State:
         """The state at a moment."""
         place = bisect.bisect_right(self.marks, at_ns, key=lambda mark: mark[0])
