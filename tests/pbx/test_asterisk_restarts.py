@@ -229,7 +229,7 @@ async def test_a_gateway_that_stops_while_asterisk_is_away_leaves_its_evidence_w
 
 async def test_restarted_at_once_in_a_recorded_call(tmp_path: Path) -> None:
     """Asterisk ends the calls first, so the recording is whole."""
-    async with whole(tmp_path, judged=False) as w:
+    async with whole(tmp_path) as w:
         caller, _, session = await lit(w)
         await asyncio.sleep(0.5)
         async with w.switch.restarting("now"):
@@ -247,7 +247,7 @@ async def test_restarted_at_once_in_a_recorded_call(tmp_path: Path) -> None:
 async def test_restarted_gracefully_in_a_recorded_call(tmp_path: Path) -> None:
     """Asterisk takes no action from then on, and records on until the call ends. Nothing unseen is called seen: no
     pause, and no end of the recording before there is one."""
-    async with whole(tmp_path, judged=False) as w:
+    async with whole(tmp_path) as w:
         caller, agent, session = await lit(w)
         async with w.switch.restarting("gracefully"):
             await w.switch.cli_until("core show channels count", "cannot be run during shutdown")
@@ -270,11 +270,26 @@ async def test_restarted_gracefully_in_a_recorded_call(tmp_path: Path) -> None:
         await the_next_call_is_recorded(w)
 
 
+async def test_restarted_when_convenient_in_a_recorded_call(tmp_path: Path) -> None:
+    """The restart to ask for: Asterisk does as it is told until the last call has ended."""
+    async with whole(tmp_path) as w:
+        caller, agent, session = await lit(w)
+        async with w.switch.restarting("when convenient"):
+            await the_pause_works(w, agent, session)
+            assert not w.gateway.not_ready() and session.call.confirmed
+            await caller.hang_up()
+            entries = await w.over(session)
+        assert left_by(entries) == "remote" and "recorder.sight" not in entries
+        agrees(entries, path_of(w, session))
+        await is_back(w, "core restart when convenient")
+        await the_next_call_is_recorded(w)
+
+
 # --- the manager interface alone -------------------------------------------------------------------------------------
 
 
 async def test_the_manager_interface_is_reloaded_in_a_recorded_call(tmp_path: Path) -> None:
-    async with whole(tmp_path, judged=False) as w:
+    async with whole(tmp_path) as w:
         caller, agent, session = await recorded(w)
         await w.switch.cli("manager reload")
         await the_pause_works(w, agent, session)
@@ -286,7 +301,7 @@ async def test_the_manager_interface_is_reloaded_in_a_recorded_call(tmp_path: Pa
 
 
 async def test_the_manager_interface_is_turned_off_and_on_in_a_recorded_call(tmp_path: Path) -> None:
-    async with whole(tmp_path, judged=False) as w:
+    async with whole(tmp_path) as w:
         caller, agent, session = await recorded(w)
         w.wire.cut()
         set_manager(w, "no")
@@ -309,7 +324,7 @@ async def test_the_manager_interface_is_turned_off_and_on_in_a_recorded_call(tmp
 
 async def test_a_call_that_ends_while_the_manager_interface_is_away(tmp_path: Path) -> None:
     """The recording is whole; how the call ended nobody saw."""
-    async with whole(tmp_path, judged=False) as w:
+    async with whole(tmp_path) as w:
         caller, agent, session = await recorded(w)
         w.wire.cut()
         await is_away(w, session)

@@ -87,7 +87,7 @@ class Asterisk:
         await _start(self)
 
     @asynccontextmanager
-    async def restarting(self, how: Literal["now", "gracefully"]) -> AsyncIterator[None]:
+    async def restarting(self, how: Literal["now", "gracefully", "when convenient"]) -> AsyncIterator[None]:
         """`core restart`: the process replaces itself, at the end of every call, which *how* makes now or waits for.
         Leaving waits until it is fully booted anew."""
         socket_file = self.folder / "run" / "asterisk.ctl"
