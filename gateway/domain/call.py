@@ -307,8 +307,8 @@ class Call:
         prompt = {Verdict.GRANTED: "granted", Verdict.WITHDRAWN: "withdrawn"}.get(verdict, "refused")
         if self.phase is Phase.ASKING:
             self._go(Phase.TELLING)
-        if self.phase is Phase.TELLING and verdict is Verdict.NOT_REQUIRED:
-            self._told()  # he was told before
+        if verdict is Verdict.NOT_REQUIRED:
+            self._told()  # by the announcement that led to it
         elif self.phase is Phase.TELLING:
             self._telling = self._notice(party, prompt)
         elif self.phase is Phase.DIALLING and refused_call:

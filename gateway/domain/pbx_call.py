@@ -181,8 +181,8 @@ class PbxCall(Call):
         return super()._close_limit_ms()
 
     def _hurry(self) -> None:
-        """Wait anew for the recorder's end, where the time for it is another now."""
-        if self._given_up and not self.in_sight and self.recorder.stage is Stage.CLOSING:
+        """Wait anew for the recorder's end: the time for it may be another now."""
+        if self.recorder.stage is Stage.CLOSING:
             self._await_recorder()
 
     # --- keys -------------------------------------------------------------------------------------------------------

@@ -376,6 +376,12 @@ def test_a_caller_with_a_stranger_alone_is_paused_whoever_comes_next() -> None:
     (book >> joins("7", covered=True) << resumes() >> seen("on")).end()
 
 
+def test_that_nobody_covers_him_is_written_down_once() -> None:
+    book = with_a_stranger() >> leaves("7")
+    assert [one.facts["hold"] for one in book.entries("hold.set")] == ["uncovered_party:7", "nobody_covered"]
+    book.end()
+
+
 def with_a_stranger(**rules: Any) -> Playbook:
     """The agent gave the caller to somebody nobody asked, and has left."""
     return recorded(**rules) >> joins("7", covered=False) << pauses() >> seen("paused") >> leaves("agent-1")
@@ -405,7 +411,7 @@ def test_a_stranger_who_is_being_called_is_not_asked() -> None:
     (book >> ev.PartyAlone(at_ns=0, party="8")).end()
 
 
-@pytest.mark.parametrize("why", ["keep out", "not recorded", "withdrawn", "covered"])
+@pytest.mark.parametrize("why", ["keep out", "not recorded", "withdrawn", "failed", "covered"])
 def test_nobody_is_asked_for_nothing(why: str) -> None:
     if why == "keep out":
         book = with_a_stranger(joining=Joining.KEEP_OUT)
@@ -413,6 +419,8 @@ def test_nobody_is_asked_for_nothing(why: str) -> None:
         book = refused() >> joins("7", covered=False)
     elif why == "withdrawn":
         book = with_a_stranger() >> withdraw() << closes() >> closed()
+    elif why == "failed":
+        book = with_a_stranger() >> closed(failed="disk full") << do.RaiseAlarm("recording_failed")
     else:
         book = recorded() >> leaves("agent-1") << pauses() >> seen("paused") >> joins("7") << resumes() >> seen("on")
     book >> ALONE
@@ -433,6 +441,20 @@ def test_what_cannot_be_seen_is_not_confirmed() -> None:
     assert not book.call.confirmed and len(book.entries("recorder.sight")) == 1
     book >> fires("sight") << do.RaiseAlarm("recorder_out_of_sight") >> BACK << entry("recorder.sight", clear=True)
     assert book.call.confirmed
+    book.end()
+
+
+def test_a_loss_of_sight_waits_anew_for_a_recorder_that_is_closing_and_for_no_other() -> None:
+    def waits(book: Playbook) -> list[int]:
+        timers = book.commands(do.StartTimer)
+        return [t.after_ms for t in timers if isinstance(t, do.StartTimer) and t.timer.startswith("observe:")]
+
+    book = recorded()
+    before = len(waits(book))
+    book >> LOST >> BACK
+    assert len(waits(book)) == before
+    book >> gone(CHANNEL) << closes() >> LOST
+    assert waits(book)[before:] == [300_000, 300_000]
     book.end()
 
 
