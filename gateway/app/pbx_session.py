@@ -11,7 +11,7 @@ from gateway.app.tasks import spawn
 from gateway.domain import commands as do
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT, AGENT_KEY, CALLER, Phase
-from gateway.domain.pbx_call import CHANNEL
+from gateway.domain.pbx_call import CHANNEL, PbxCall
 from gateway.domain.recording import RecorderState
 from gateway.ports import media, pbx
 from gateway.ports.registry import PbxPlace
@@ -49,6 +49,12 @@ class PbxSession(CallSession):
     def agent(self) -> str:
         """The agent's name: the endpoint of who joined last and is still there."""
         return next(reversed(self.lines.values()), "").partition("/")[2]
+
+    def handled(self) -> None:
+        """Let the others of his conversation know whether he may be recorded, the moment he may not first of all."""
+        super(PbxSession, self).handled()
+        assert isinstance(self.call, PbxCall)
+        self.channel.covers(self.call.covers)
 
     def sent_again(self, incoming: media.Incoming) -> bool:
         """The PBX sends the caller once more: his new leg takes the old one's place. Says whether it does: not before
@@ -144,5 +150,5 @@ class PbxSession(CallSession):
             "server": self.channel.server,
             "channel": self.channel.channel,
             "linkedid": self.channel.linkedid,
-            **({"joins": self.joins} if self.joins else {}),
+            **({"joins": self.joins, "parties": [{"role": CALLER, "kind": "other"}]} if self.joins else {}),
         }

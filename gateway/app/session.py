@@ -213,7 +213,7 @@ class CallSession:
                 event = await self._queue.get()
                 self.services.tap(self.call_id, event, event.at_ns)
                 commands = self.call.handle(event)
-                self._isolate_who_is_asked()
+                self.handled()
                 for command in commands:
                     self.services.tap(self.call_id, command, self.now_ns())
                     await self.handlers[type(command)](self, command)
@@ -221,6 +221,10 @@ class CallSession:
                 self.on_change(self)
         finally:
             self._let_go()
+
+    def handled(self) -> None:
+        """Do what follows from the call's new state, before its commands are."""
+        self._isolate_who_is_asked()
 
     def _isolate_who_is_asked(self) -> None:
         """From its question to its answer a party of the conversation hears nothing that its line could echo."""

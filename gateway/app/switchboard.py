@@ -20,7 +20,7 @@ from gateway.domain.pbx_call import PbxCall
 from gateway.domain.recording import RecorderState
 from gateway.ports import media
 from gateway.ports.pbx import Pbx, PbxUnavailable
-from gateway.ports.policy import CallFacts
+from gateway.ports.policy import CallFacts, Decision
 from gateway.ports.registry import RegistryUnavailable
 
 _log = structlog.get_logger(__name__)
@@ -111,10 +111,12 @@ class Switchboard:
         )
         joins = self._joined_by(headers.get("x-consent-joins", ""), server)
         decision = self.services.policy.resolve(facts) if joins is None else joins.decision
-        rules = decision.rules if joins is None else joins.call.rules.for_who_joins()
+        if joins is not None:
+            rules = joins.call.rules.for_who_joins()
+            decision = Decision(rules, (f"joined call {joins.call_id}", joins.call.rules.joining_reason))
         session = PbxSession(
             services=self.services,
-            call=PbxCall(self.services.identities.call_id(), rules),
+            call=PbxCall(self.services.identities.call_id(), decision.rules),
             incoming=event,
             facts=facts,
             decision=decision,
@@ -208,7 +210,8 @@ class Switchboard:
 
     def agents_call(self, agent: str) -> CallSession:
         """Return the call *agent* is talking on (the newest of several). Raises `NoSuchCall`."""
-        talking = [s for s in self.sessions.values() if s.agent == agent and s.call.phase is Phase.TALKING]
+        of_agent = [s for s in self.sessions.values() if s.agent == agent and s.call.rules.records]
+        talking = [s for s in of_agent if s.call.phase is Phase.TALKING]
         if not talking:
             raise NoSuchCall("the agent is on no call")
         return talking[-1]

@@ -594,7 +594,7 @@ class Call:
         """No pause can be meaningful: the answer is known and it is no, or the call is at its end."""
         decided_no = self.verdict not in COVERED and self.verdict is not Verdict.PENDING
         ended = self.phase in (Phase.ENDING, Phase.OVER)
-        never = not self.provable or "recording" not in self.rules.purposes
+        never = not self.provable or not self.rules.records or "recording" not in self.rules.purposes
         return decided_no or ended or never or self.recorder.stage is Stage.FAILED
 
     def _resume(self, event: ev.ResumeRequested) -> None:

@@ -30,6 +30,9 @@ SIGHT_TIMER = "sight"
 UNTOLD = "unknown"
 """The verdict the dialplan begins with, and keeps when there is none that it may act on."""
 
+JOINED = "joined"
+"""The verdict of a person who may be recorded in the call he joined, by that call's recorder."""
+
 PBX_PHASES: Mapping[Phase, tuple[Phase, ...]] = {
     **PHASES,
     Phase.ARRIVED: (Phase.ASKING, Phase.RETURNING, Phase.ENDING),
@@ -67,7 +70,14 @@ class PbxCall(Call):
     def _may_be_recorded(self) -> bool:
         returning = self.phase is Phase.RETURNING and not self._late
         connected = returning or (self.phase is Phase.TALKING and self._told_pbx)
-        return connected and self.provable and "recording" in self.rules.purposes
+        return connected and self.rules.records and self.provable and "recording" in self.rules.purposes
+
+    @property
+    def covers(self) -> bool:
+        """Whether the person asked may be recorded in a conversation with others, as far as he goes: his verdict allows
+        it, stands, and is on the disk."""
+        durable = self.provable and self._verdict_token not in self._waiting
+        return self.phase is Phase.TALKING and self.verdict in COVERED and durable
 
     def _present(self) -> Iterable[Consent]:
         return self.parties.values()
@@ -85,7 +95,8 @@ class PbxCall(Call):
         if self.phase is not Phase.RETURNING or self._returned or opens:
             return False
         self._returned = True
-        self._emit(do.ReturnCall(CALLER, UNTOLD if self.verdict in COVERED else str(self.verdict)))
+        covered = UNTOLD if self.rules.records else JOINED
+        self._emit(do.ReturnCall(CALLER, covered if self.verdict in COVERED else str(self.verdict)))
         return True
 
     # --- asking and giving back -------------------------------------------------------------------------------------
@@ -95,7 +106,7 @@ class PbxCall(Call):
         self._returned = self._late = False
         self._why = "returned to the PBX"
         self._emit(do.StartTimer(RETURN_TIMER, RETURN_LIMIT_MS))
-        if AGENT not in self.parties:
+        if AGENT not in self.parties and self.rules.records:
             self.parties[AGENT] = Consent(AGENT, state=State.NOT_REQUIRED)
             self.legs[AGENT] = Leg(up=True, gone=True)  # up: has keys; gone: not ours to end
             self._log_verdict(AGENT)

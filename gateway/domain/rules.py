@@ -47,8 +47,10 @@ class Rules:
     """Everything the consent core needs to know of the policy. Times in milliseconds.
 
     *announce*: who is not asked is told that he is recorded, and is recorded only when he heard all of that.
-    *joining*, *joining_basis*: what becomes of a person who joins later. *stop_unconfirmed*: a recorder that was told
-    to start, pause or resume and was not seen to is stopped; otherwise that is raised as an alarm and shown.
+    *joining*, *joining_basis*, *joining_reason*: what becomes of a person who joins later, and why. *records*: the call
+    has a recorder of its own; a person who joins another's only answers for himself.
+    *stop_unconfirmed*: a recorder that was told to start, pause or resume and was not seen to is stopped; otherwise
+    that is raised as an alarm and shown.
     *close_timeout_ms*: the end of a recording is told when it is sealed and checked. A writer may be 65 s behind before
     it fails, and a check reads the whole file: hours of sound.
     """
@@ -85,6 +87,8 @@ class Rules:
     close_timeout_ms: int = 300_000
     joining: Joining = Joining.ASK
     joining_basis: Basis = Basis.CONSENT
+    joining_reason: str = ""
+    records: bool = True
     stop_unconfirmed: bool = True
     policy: tuple[str, str, str] = field(default=("", "", ""))
     """Name, version and SHA-256 of the policy these rules came from."""
@@ -93,4 +97,4 @@ class Rules:
         """Return the rules of the call of somebody who joined a call with these."""
         basis = self.joining_basis
         asks = self.joining is Joining.ASK
-        return replace(self, basis=basis, ask=asks, announce=not asks, may_withdraw=basis in MAY_OBJECT)
+        return replace(self, basis=basis, ask=asks, announce=not asks, may_withdraw=basis in MAY_OBJECT, records=False)

@@ -156,6 +156,23 @@ class PolicyFile(_Table):
         return self
 
     @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts without which nobody can be asked, or told, what this policy wants."""
+        joining, basis = self.joining.under(self.basis)
+        asks = self.asks or joining is Joining.ASK
+        told = ("announced_may_object" if basis in MAY_OBJECT else "announced",)
+        return (("ask", "ask_again") if asks else ()) + (told if joining is Joining.ANNOUNCE else ())
+
+    def _joining_reason(self, joining: Joining, basis: Basis) -> str:
+        """Why somebody who joins is asked, told or kept out."""
+        if joining is Joining.ANNOUNCE:
+            why = self.joining.justification or self.justification
+            return f'basis "{basis}": who joins is told, and not asked; justification: {why}'
+        if joining is Joining.ASK:
+            return f'basis "{basis}": who joins is asked before he is recorded'
+        return "who joins is not recorded, nor is anybody while he is there"
+
+    @property
     def asks(self) -> bool:
         """Only consent is asked for."""
         return self.basis is Basis.CONSENT
@@ -194,6 +211,7 @@ class PolicyFile(_Table):
             purge_on_withdrawal=self.recording.on_withdrawal == "purge",
             joining=joining,
             joining_basis=joining_basis,
+            joining_reason=self._joining_reason(joining, joining_basis),
             stop_unconfirmed=self.recording.on_unconfirmed == "stop",
             may_withdraw=self.basis in MAY_OBJECT,
             ring_timeout_ms=self.ring_timeout_ms,

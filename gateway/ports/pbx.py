@@ -195,6 +195,10 @@ class PbxChannel(Protocol):
         other is foreign."""
         ...
 
+    def covers(self, covered: bool) -> None:
+        """Whether the asked person may be recorded together with whom he talks to. Nobody may before this is said."""
+        ...
+
     async def begin_recorder(self, call_id: str) -> None:
         """Start the expected recorder of *call_id*, where that is not the dialplan's to do once it has the verdict."""
         ...

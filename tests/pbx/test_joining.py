@@ -7,8 +7,8 @@ import pytest
 
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
-from tests.pbx.scene import heard, hears_only, speaking
-from tests.pbx.test_gateway import agents_channel, press, recorded
+from tests.pbx.scene import hears_only, speaking
+from tests.pbx.test_gateway import agents_channel, kept, press, recorded
 from tests.pbx.whole import Whole, whole
 from tests.support.mixed import AGENT, PERSON, STRANGER
 
@@ -18,12 +18,13 @@ COVERED = AGENT
 
 
 async def transferred(w: Whole) -> tuple[Call, PbxSession, Call]:
-    """A recorded caller whom the agent has given to a stranger, who answers."""
+    """A recorded caller whom the agent has given to a stranger, who answers as soon as the recorder waits."""
     caller, _, session = await recorded(w)
     await w.until(lambda: len(session.lines) == 1)
     name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
     await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
     stranger = speaking(await w.outside.incoming(15), STRANGER)
+    assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
     await stranger.accept()
     return caller, session, stranger
 
@@ -50,15 +51,95 @@ async def test_a_stranger_who_says_yes_is_recorded_from_then_on(tmp_path: Path) 
         speaking(stranger, COVERED)
         await caller.until(lambda: hears_only(caller, COVERED) and hears_only(stranger, PERSON), 15)
         assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
-        assert await theirs.wait_for(lambda: theirs.call.recorder.observed == "on", 5_000)
-        assert not session.call.holds and not theirs.call.holds
+        assert not session.call.holds and await w.variable(theirs, "CONSENT_VERDICT") == "joined"
         await asyncio.sleep(1)
         await caller.hang_up()
         mine, his = await w.over(session), await w.over(theirs)
         assert mine["ask.joined"] and his["call.arrived"][0]["joins"] == session.call_id
-        await w.switch.cli_until("core show channels count", "0 active channels")
-        first, second = (heard(path) for path in w.switch.recordings())
-        assert {COVERED, PERSON} in first & second
+        assert {COVERED, PERSON} in await kept(w), "one file, of the call that he joined"
+        assert "recorder.command" not in his
+
+
+async def joined(w: Whole) -> tuple[Call, PbxSession, Call, PbxSession]:
+    """A recorded caller and a stranger who said yes, together."""
+    caller, session, stranger = await transferred(w)
+    theirs = await call_of_the_stranger(w, session)
+    await w.asked(theirs)
+    await stranger.send_digit("1", 80)
+    speaking(stranger, COVERED)
+    await caller.until(lambda: hears_only(caller, COVERED) and hears_only(stranger, PERSON), 15)
+    assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+    return caller, session, stranger, theirs
+
+
+@pytest.mark.parametrize("keys", ["*9", "*90"], ids=["gateway's key", "dialplan's key"])
+async def test_who_joined_and_withdraws_pauses_the_recorder(tmp_path: Path, keys: str) -> None:
+    async with whole(tmp_path) as w:
+        caller, session, stranger, theirs = await joined(w)
+        await press(stranger, keys)
+        assert await theirs.wait_for(lambda: theirs.call.verdict == "withdrawn", 5_000)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await asyncio.sleep(0.5)
+        assert session.call.recorder.observed == "paused"
+        await caller.hang_up()
+        await w.over(session)
+
+
+async def test_a_caller_who_withdraws_is_recorded_by_nobody(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session, _, theirs = await joined(w)
+        await press(caller, "*9")
+        assert await session.wait_for(lambda: session.call.verdict == "withdrawn", 5_000)
+        await w.until(lambda: w.records(session))
+        assert await w.recorders(theirs) == []
+        await caller.hang_up()
+        await w.over(session)
+        assert (await w.over(theirs)).keys() & {"ask.joined", "recorder.command"} == set()
+
+
+async def test_a_caller_who_withdraws_while_he_waits_is_not_asked_again(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session, stranger = await transferred(w)
+        theirs = await call_of_the_stranger(w, session)
+        await w.asked(theirs)
+        await w.gateway.switchboard.withdraw(session.call_id, actor="agent:x")
+        await stranger.send_digit("1", 80)
+        await together(caller, stranger)
+        await asyncio.sleep(1)
+        assert session.call.phase == theirs.call.phase == "talking"
+        await caller.hang_up()
+        await w.over(session)
+        assert "ask.joined" not in await w.over(theirs)
+
+
+async def test_a_pause_outlives_the_strangers_yes(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, session, stranger = await transferred(w)
+        theirs = await call_of_the_stranger(w, session)
+        await w.asked(theirs)
+        await w.gateway.switchboard.pause(session.call_id, actor="supervisor:1", reason="supervisor")
+        await stranger.send_digit("1", 80)
+        await together(caller, stranger)
+        await w.until(lambda: list(session.call.holds) == ["supervisor:1"])
+        assert session.call.recorder.observed == "paused" and await w.recorders(theirs) == []
+        await asyncio.sleep(0.5)
+        await caller.hang_up()
+        await w.over(session)
+
+
+async def test_a_withdrawal_that_nobody_saw_counts_from_the_moment_it_is_seen(tmp_path: Path) -> None:
+    """Both keys of the dialplan work while the manager connection is away; the stranger has no recorder to stop."""
+    async with whole(tmp_path) as w:
+        caller, session, stranger, theirs = await joined(w)
+        w.wire.cut()
+        await w.until(lambda: not theirs.call.confirmed)
+        await press(stranger, "*90")
+        await asyncio.sleep(0.5)
+        w.wire.mend()
+        assert await theirs.wait_for(lambda: theirs.call.verdict == "withdrawn", 10_000)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 10_000)
+        await caller.hang_up()
+        await w.over(session)
 
 
 @pytest.mark.parametrize(("key", "verdict"), [("2", "refused"), ("", "unanswered")])
@@ -112,7 +193,6 @@ async def test_a_stranger_is_told_where_the_policy_says_so(tmp_path: Path) -> No
         speaking(stranger, COVERED)
         await caller.until(lambda: hears_only(caller, COVERED) and hears_only(stranger, PERSON), 15)
         assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
-        assert await theirs.wait_for(lambda: theirs.call.recorder.observed == "on", 5_000)
         await press(stranger, "*9")
         assert await theirs.wait_for(lambda: theirs.call.verdict == "withdrawn", 5_000)
         assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
@@ -153,6 +233,7 @@ async def test_who_was_called_outside_and_given_to_a_stranger_is_recorded_when_h
         name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
         await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
         stranger = speaking(await w.outside.incoming(15), STRANGER)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
         await stranger.accept()
         theirs = await call_of_the_stranger(w, session)
         await w.asked(theirs)
@@ -160,7 +241,6 @@ async def test_who_was_called_outside_and_given_to_a_stranger_is_recorded_when_h
         speaking(stranger, COVERED)
         await person.until(lambda: hears_only(person, COVERED) and hears_only(stranger, PERSON), 15)
         assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
-        assert await theirs.wait_for(lambda: theirs.call.recorder.observed == "on", 5_000)
         await person.hang_up()
         mine = await w.over(session)
         await w.over(theirs)

@@ -38,7 +38,7 @@ from gateway.ports.manager import (
 
 Line = dict[str, Any]
 WISHES = (
-    *("tell", "expect_recorder", "begin_recorder", "mute", "unmute", "close"),
+    *("tell", "expect_recorder", "begin_recorder", "covers", "mute", "unmute", "close"),
     *("lamp", "ask_again", "ask_party", "hang_up", "forget"),
 )
 USED = frozenset(

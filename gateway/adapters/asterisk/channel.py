@@ -55,6 +55,9 @@ MOST_FOREIGN: Final = 16
 Guard = Literal["stop", "alarm", "ignore"]
 """What becomes of a recorder on a gated channel that nobody here allowed."""
 
+RECORDING_VERDICTS: Final = ("granted", "not_required")
+"""The verdicts on which the dialplan starts a recorder."""
+
 Wanted = Literal["none", "on", "paused", "closed"]
 LAMP: Final = {"on": "INUSE", "paused": "RINGING", "off": "NOT_INUSE"}
 
@@ -90,6 +93,8 @@ class AsteriskChannel:
     ) -> None:
         self.channel = channel
         self.linkedid = linkedid
+        self.covered = False
+        """Whether the person asked may be recorded, as things are."""
         self._client = client
         self._sink = sink
         self._gateway = gateway
@@ -122,10 +127,10 @@ class AsteriskChannel:
     def file(self) -> str:
         return self._file
 
-    @property
-    def may_be_recorded(self) -> bool:
-        """Whether the person asked may be recorded as things are."""
-        return self._wanted in ("on", "paused")
+    def covers(self, covered: bool) -> None:
+        if covered is not self.covered:
+            self.covered = covered
+            self._on_change()
 
     # --- what is asked of it ----------------------------------------------------------------------------------------
 
@@ -136,13 +141,14 @@ class AsteriskChannel:
 
     async def tell(self, variables: Mapping[str, str]) -> None:
         for name, value in variables.items():
+            if name == "CONSENT_VERDICT" and value in RECORDING_VERDICTS and self._wanted == "closed":
+                raise PbxRefused("the recorder was closed before the verdict could be told")
             await self._act("Setvar", Variable=name, Value=value)
 
     async def expect_recorder(self, call_id: str) -> None:
+        self._wanted, self._recorder, self._file, self._end_told = "on", "", "", False
         starts = {} if self._starter is None else {"CONSENT_RECORDER": "gateway"}
         await self.tell({"CONSENT_GATEWAY": self._gateway} | starts)
-        self._wanted, self._recorder, self._file, self._end_told = "on", "", "", False
-        self._on_change()
 
     async def mute(self) -> None:
         self._wanted = "paused"
@@ -155,7 +161,6 @@ class AsteriskChannel:
 
     async def close(self) -> None:
         self._wanted = "closed"
-        self._on_change()
         await self._bring_about()
 
     async def ask_again(self) -> None:
@@ -289,9 +294,18 @@ class AsteriskChannel:
         if not there:
             self.replaced()
             return
+        await self._withdrawn_unseen()
         self._tell(Sight(time.monotonic_ns(), clear=True))
         if self._wanted != "none":
             await self._find_recorder()
+
+    async def _withdrawn_unseen(self) -> None:
+        """The dialplan's withdrawal needs no gateway: while nobody looked, it may have run."""
+        try:
+            if await self._variable("CONSENT_VERDICT") == "withdrawn":
+                self.withdrew()
+        except (PbxUnavailable, PbxRefused) as error:
+            _log.error("a verdict could not be looked at", server=self.server, error=str(error))
 
     # --- the recorder -----------------------------------------------------------------------------------------------
 

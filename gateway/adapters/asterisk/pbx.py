@@ -356,9 +356,10 @@ class Switch:
     def _look_round(self) -> None:
         for ours in list(self._watched.values()):
             beside = {uniqueid: line for uniqueid, line in self._others(ours).items() if line}
-            alone = len(beside) == 1 and self._where.get(ours.channel) not in self._places
             present = {
-                uniqueid: Other(line, self.server.covers(line), self._is_covered(uniqueid, line), alone)
+                uniqueid: Other(
+                    line, self.server.covers(line), self._is_covered(uniqueid, line), self._is_alone(ours, beside)
+                )
                 for uniqueid, line in beside.items()
             }
             coming = {
@@ -368,10 +369,16 @@ class Switch:
             }
             ours.others(coming | present)
 
+    def _is_alone(self, ours: AsteriskChannel, beside: Mapping[str, str]) -> bool:
+        """Whether there is one other, whom nobody asked in a call of his own, and no place that either would leave."""
+        (other, *more) = beside
+        bridges = {self._where.get(ours.channel), self._where.get(other)}
+        return not more and other not in self._watched and not bridges & self._places
+
     def _is_covered(self, uniqueid: str, line: str) -> bool:
         """Whether who uses *line* need not be asked, or was asked in a call of his own and may be recorded."""
         own = self._watched.get(uniqueid)
-        return self.server.covers(line) or (own is not None and own.may_be_recorded)
+        return self.server.covers(line) or (own is not None and own.covered)
 
     def _others(self, ours: AsteriskChannel) -> dict[str, str]:
         """Who else is connected to a watched channel, through Local channels too: unique id to line ("" for what is

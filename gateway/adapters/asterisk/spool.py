@@ -113,12 +113,18 @@ def _when_final(file: Path) -> tuple[bytes, int | None]:
     """Return a file and its number of 20 ms frames once its header has its size: Asterisk closes a recording some
     milliseconds after it tells that the channel has ended. None for them: the header never came true (a killed PBX)."""
     for _ in range(FINAL_TRIES):
-        data = file.read_bytes()
-        frames = _frames(data)
-        if frames is not None:
-            return data, frames
+        if _is_final(file):
+            break
         time.sleep(FINAL_WAIT_S)
-    return data, None
+    data = file.read_bytes()
+    return data, _frames(data)
+
+
+def _is_final(file: Path) -> bool:
+    """Whether a file's header tells the file's size."""
+    with file.open("rb") as opened:
+        header = opened.read(HEADER_BYTES)
+    return len(header) == HEADER_BYTES and int.from_bytes(header[40:44], "little") == file.stat().st_size - HEADER_BYTES
 
 
 def _frames(data: bytes) -> int | None:

@@ -49,7 +49,7 @@ def prompt_problems(book: Book, prompts: PromptLibrary) -> list[Problem]:
     problems = []
     for policy in book.policies:
         file = policy.file
-        for name in ("ask", "ask_again") if file.asks else ():
+        for name in file.prompts:
             try:
                 prompt = prompts.prompt(file.language, name)
             except PromptMissing:
@@ -58,7 +58,7 @@ def prompt_problems(book: Book, prompts: PromptLibrary) -> list[Problem]:
                 problems.append(Problem(policy.source, 0, message))
                 continue
             minimum = file.ask.minimum_heard_ms
-            if minimum is not None and minimum > prompt.duration_ms:
+            if name.startswith("ask") and minimum is not None and minimum > prompt.duration_ms:
                 message = f'ask.minimum_heard_ms {minimum} is longer than prompt "{name}" ({prompt.duration_ms} ms)'
                 problems.append(Problem(policy.source, 0, f"{message}: no answer could ever count"))
     return problems

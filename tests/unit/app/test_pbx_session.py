@@ -26,6 +26,7 @@ class Line:
         self.sink = sink
         self.did: list[tuple[str, Any]] = []
         self.fail: pbx.PbxError | None = None
+        self.covered = False
         self.removed: list[tuple[str, bool]] = []
         self.on_expect: Callable[[], None] = lambda: None
 
@@ -40,6 +41,11 @@ class Line:
     async def expect_recorder(self, call_id: str) -> None:
         self.on_expect()
         self._note("expect", call_id)
+
+    def covers(self, covered: bool) -> None:
+        if covered is not self.covered:
+            self.covered = covered
+            self.did.append(("covers", covered))
 
     async def begin_recorder(self, call_id: str) -> None:
         self._note("begin", call_id)
@@ -211,7 +217,32 @@ async def test_who_joins_is_asked_in_a_call_of_his_own_by_the_policy_of_the_one_
     assert isinstance(theirs, PbxSession) and theirs is not session
     assert theirs.joins == CALL and theirs.call.rules == session.call.rules.for_who_joins()
     arrived = desk.facts("call.arrived", theirs.call_id)[0]
-    assert arrived["joins"] == CALL
+    assert arrived["joins"] == CALL and [party["role"] for party in arrived["parties"]] == ["caller"]
+    assert arrived["reasons"][0] == f"joined call {CALL}"
+
+
+async def test_who_joined_and_said_yes_is_covered_and_has_no_recorder_of_his_own(desk: Desk) -> None:
+    await with_a_stranger(desk)
+    sent(desk, "in-2", "1.3", joins=CALL)
+    await answers(desk, "1", "granted", "in-2", 2)
+    await desk.until(lambda: ("covers", True) in line(desk).did)
+    told = [what for what in line(desk).did if what[0] in ("expect", "tell")]
+    assert [variables["CONSENT_VERDICT"] for _, variables in told] == ["joined"]
+    line(desk).sink(pbx.Withdrew(desk.clock.ns))
+    await desk.until(lambda: ("covers", False) in line(desk).did)
+    theirs = list(desk.board.sessions.values())[-1]
+    assert [entry["party"] for entry in desk.facts("verdict", theirs.call_id)] == ["caller", "caller"]
+    refused = await desk.board.pause(theirs.call_id, actor="agent:anna")
+    assert (refused.accepted, refused.code) == (False, "not_recording")
+
+
+async def test_a_caller_is_covered_from_his_return_until_he_withdraws(desk: Desk) -> None:
+    session = await recorded(desk)
+    await desk.until(lambda: ("covers", True) in line(desk).did)
+    line(desk).sink(pbx.RecorderGone(desk.clock.ns, "/spool/one.wav"))
+    await desk.until(lambda: session.call.recorder.stage == "failed")
+    line(desk).sink(pbx.Withdrew(desk.clock.ns))
+    await desk.until(lambda: ("covers", False) in line(desk).did)
 
 
 @pytest.mark.parametrize("source", ["192.0.2.7:5061", "198.51.100.1:5060"])

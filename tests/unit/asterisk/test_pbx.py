@@ -233,6 +233,15 @@ async def test_nobody_is_alone_in_a_conference() -> None:
     assert alone(scene) == ["1.3"], "a bridge of that name that is a conversation"
 
 
+async def test_nobody_is_alone_whose_own_bridge_is_a_conference() -> None:
+    scene = await open_scene()
+    scene.enter("near", CHANNEL)
+    scene.enter("near", "2.1", name="Local/100@queue-00000004;1")
+    scene.enter("room", "2.2", kind="base", name="Local/100@queue-00000004;2")
+    scene.enter("room", "1.3", kind="base")
+    assert len(scene.of(pbx.Joined)) == 1 and not alone(scene)
+
+
 async def test_the_only_other_is_sent_to_be_asked_and_the_asked_person_waits() -> None:
     scene = await open_scene()
     scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
@@ -256,9 +265,14 @@ async def test_who_may_be_recorded_in_a_call_of_his_own_is_covered_and_no_agent(
     scene = await open_scene()
     theirs = scene.pbx.find(invite(channel="1.3"), lambda event: None)
     scene.enter("b", CHANNEL, "1.3")
-    await theirs.expect_recorder("theirs")
+    theirs.covers(True)
+    theirs.covers(True)
     joined = [event for event in scene.of(pbx.Joined) if isinstance(event, pbx.Joined)]
     assert [(event.covered, event.agent) for event in joined] == [(False, False), (True, False)]
+    assert not alone(scene), "who has a call of his own was asked in it"
+    theirs.covers(False)
+    joined = [event for event in scene.of(pbx.Joined) if isinstance(event, pbx.Joined)]
+    assert [event.covered for event in joined] == [False, True, False]
 
 
 async def test_a_stranger_who_never_answers_is_gone_when_his_channel_is() -> None:
@@ -421,6 +435,30 @@ async def test_what_is_recorded_after_a_pause_is_nobodys_fault(tmp_path: Path, m
     await asyncio.sleep(0.05)
     assert states(scene)[-1] == ("on", "acknowledged, and the recorder is there")
     assert "sound" not in str(states(scene))
+
+
+async def test_a_verdict_that_allows_recording_is_not_told_after_a_close() -> None:
+    scene = await open_scene()
+    await scene.channel.expect_recorder("call")
+    await scene.channel.close()
+    with pytest.raises(pbx.PbxRefused, match="closed before"):
+        await scene.channel.tell({"CONSENT_CALL_ID": "x", "CONSENT_VERDICT": "granted"})
+    await scene.channel.tell({"CONSENT_VERDICT": "withdrawn"})
+    verdicts = [told["Value"] for told in scene.manager.told("Setvar") if told["Variable"] == "CONSENT_VERDICT"]
+    assert verdicts == ["withdrawn"]
+
+
+async def test_a_withdrawal_that_nobody_saw_is_told_before_anything_else() -> None:
+    scene = await open_scene(snapshot=there(CHANNEL))
+    await scene.recording()
+    scene.manager.lose(Unreachable("fake", "gone"))
+    scene.manager.ends()
+    scene.manager.variables["CONSENT_VERDICT"] = "withdrawn"
+    await scene.rest()
+    before = len(scene.heard)
+    scene.manager.connect()
+    await scene.until(lambda: scene.of(pbx.RecorderGone))
+    assert [type(event) for event in scene.heard[before:]] == [pbx.Withdrew, pbx.Sight, pbx.RecorderGone]
 
 
 async def test_a_close_stops_by_id_and_tells_the_file_once() -> None:

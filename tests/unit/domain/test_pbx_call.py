@@ -399,6 +399,32 @@ def test_a_stranger_who_is_alone_with_the_caller_is_asked_once(joining: Joining)
     book.end()
 
 
+def test_who_joined_is_given_back_as_such_and_has_no_recorder() -> None:
+    book = answered(records=False) >> hears(TOLD) << do.ReturnCall(CALLER, "joined") >> RETURNED
+    assert book.call.covers and AGENT not in book.call.parties and not book.entries("recorder.command")
+    book >> gone(CALLER, by="local") >> withdraw()
+    assert not book.call.covers
+    (book >> gone(CHANNEL) << do.CallOver("caller hung up")).end()
+
+
+def test_nobody_is_covered_before_his_verdict_is_on_the_disk_and_he_is_back() -> None:
+    book = answered(records=False)
+    assert book.call.verdict == "granted" and not book.call.covers
+    book = PbxBook(slow_log=True, records=False) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask")
+    book >> hears(ASK) >> key("1", 6_000) << says("granted") >> hears(TOLD) << do.ReturnCall(CALLER, "joined")
+    book >> RETURNED
+    assert not book.call.covers
+    book >> DURABLE
+    assert book.call.covers
+    book.end()
+
+
+def test_who_refused_covers_nobody() -> None:
+    book = answered("2", records=False) >> hears(TOLD) << do.ReturnCall(CALLER, "refused") >> RETURNED
+    assert not book.call.covers
+    book.end()
+
+
 def test_a_stranger_is_asked_when_the_agent_leaves_him_alone_with_the_caller() -> None:
     book = recorded() >> joins("7", covered=False) << pauses() >> seen("paused") >> ALONE
     assert not book.commands(do.AskParty)

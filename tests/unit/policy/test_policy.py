@@ -171,6 +171,7 @@ on_unconfirmed = "alarm" }
         stop_unconfirmed=False,
         joining=Joining.ANNOUNCE,
         joining_basis=Basis.CONTRACT,
+        joining_reason='basis "contract": who joins is told, and not asked; justification: clause 3',
         may_withdraw=True,
         ring_timeout_ms=20_000,
         policy=("a", "1", "ab"),
