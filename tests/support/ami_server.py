@@ -1,8 +1,9 @@
 """A manager interface on loopback that a test scripts: it answers as Asterisk 22 does (`main/manager.c`).
 
-The user's classes are those of *permits*; `Getvar` answers from *variables*, an action of *lists* with those events.
-`FullyBooted` is sent only with *tells_boot* (read class `system`). Once it is *shutting_down* it refuses every
-action, the login too.
+The user's classes are those of *permits*; while it boots, the actions of `LATE` are not there yet. `Getvar` answers
+from *variables*, an action of *lists* with those events. `FullyBooted` is sent only with *tells_boot* (read class
+`system`). Once it is *shutting_down* it refuses every action, the login
+too.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ _FOLLOWS = {
     "Status": "Channel status will follow",
     "BridgeList": "Bridge listing will follow",
 }
+
+LATE = frozenset({"mixmonitormute", "stopmixmonitor"})
+"""Actions of modules: Asterisk takes logins, and tells the date of its start, before it has loaded them."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,7 @@ class ScriptedManager:
             return [[("Response", "Error"), *mark, ("Message", "Asterisk is shutting down")]]
         if action in ("challenge", "login", "logoff"):
             return self._connection_answer(action, heard, mark, writer)
-        if not self._writers[writer] or action not in self.permits:
+        if not self._writers[writer] or action not in self._known():
             return [[("Response", "Error"), *mark, ("Message", "Permission denied")]]
         if action in self.errors:
             return [[("Response", "Error"), *mark, ("Message", self.errors[action])]]
@@ -205,6 +209,9 @@ class ScriptedManager:
         if action == "bridgelist":
             return self._list(heard.action, mark, "BridgeListItem", self._bridge_pairs())
         return [[("Response", "Success"), *mark, *self._details(action, heard)]]
+
+    def _known(self) -> frozenset[str]:
+        return self.permits if self.booted else self.permits - LATE
 
     def _connection_answer(self, action: str, heard: Heard, mark: Pairs, writer: asyncio.StreamWriter) -> list[Pairs]:
         if action == "challenge":
@@ -244,10 +251,10 @@ class ScriptedManager:
         if action == "ping":
             return [("Ping", "Pong"), ("Timestamp", "1.000000")]
         if action == "listcommands":
-            return [(name, "A thing to do  (Priv: call)") for name in sorted(self.permits)]
+            return [(name, "A thing to do  (Priv: call)") for name in sorted(self._known())]
         if action == "corestatus":
             begun = [
-                ("CoreStartupDate", "2026-11-24" if self.booted else "1970-01-01"),
+                ("CoreStartupDate", "2026-11-24"),
                 ("CoreStartupTime", "12:00:00"),
             ]
             reloaded = [("CoreReloadDate", "2026-11-24"), ("CoreReloadTime", "12:00:00")]

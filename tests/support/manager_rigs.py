@@ -33,6 +33,11 @@ SOON = Patience(first_s=0.01, longest_s=0.05, ping_every_s=3600.0, connect_s=30.
 """Comes back at once, and waits long for a slow machine."""
 
 
+OF_THE_SYSTEM = frozenset(
+    {"FullyBooted", "PeerStatus", "ContactStatus", "Load", "Reload", "Shutdown", "LogChannel", "TestEvent"}
+)
+
+
 class Seen:
     """Everything the handlers of a client heard, in order."""
 
@@ -53,8 +58,8 @@ class Seen:
 
     @property
     def events(self) -> list[ManagerEvent]:
-        """All events but those of the boot, which some servers send and others do not."""
-        return [item for item in self.all if isinstance(item, ManagerEvent) and item.name != "FullyBooted"]
+        """All events but those of the system itself, which some servers send and others do not."""
+        return [item for item in self.all if isinstance(item, ManagerEvent) and item.name not in OF_THE_SYSTEM]
 
     async def until(self, enough: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):

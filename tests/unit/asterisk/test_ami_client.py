@@ -117,14 +117,27 @@ async def test_events_since_the_login_come_after_the_state() -> None:
 # --- the boot ---
 
 
-async def test_without_class_system_core_status_tells_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handshake, "BOOT_POLL_S", 0.0)
+async def test_without_class_system_a_server_has_booted_when_it_learns_no_action_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handshake, "BOOT_POLL_S", 0.05)
     async with scene(booted=False, tells_boot=False) as (server, client, _):
-        await server.until_heard("CoreStatus", 2)
+        await server.until_heard("ListCommands")
+        server.boot()  # what was listed before it is less than what is listed now
+        await client.connected(LONG_S)
+        assert len(server.all_heard("ListCommands")) >= 3
+        assert len(server.all_heard("CoreShowChannels")) == 1
+
+
+async def test_the_end_of_the_boot_is_waited_for_though_the_start_has_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asterisk 22 tells the date of its start before it has loaded a module."""
+    monkeypatch.setattr(handshake, "BOOT_POLL_S", LONG_S)
+    async with scene(booted=False) as (server, client, _):
+        await server.until_heard("ListCommands")
         assert not client.state.connected
-        assert server.all_heard("CoreShowChannels") == []
         server.boot()
         await client.connected(LONG_S)
+        assert client._session is not None and "stopmixmonitor" in client._session.permitted
 
 
 async def test_a_server_that_never_tells_is_not_used() -> None:
@@ -269,7 +282,8 @@ async def test_a_consumer_that_cannot_follow_costs_the_connection(monkeypatch: p
         assert seen.all.index(seen.states[1]) > seen.all.index(seen.events[-1]), "what was read is told before the loss"
 
 
-async def test_a_stop_in_every_stage_ends_it() -> None:
+async def test_a_stop_in_every_stage_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handshake, "BOOT_POLL_S", 0.0)
     for stage in ("Challenge", "Login", "ListCommands", "CoreStatus", "CoreShowChannels", "BridgeList"):
         async with scene(tells_boot=False) as (server, client, seen):
             server.silent.add(stage.lower())

@@ -11,7 +11,7 @@ from gateway.adapters.asterisk.ami.transport import OpenTransport
 from gateway.ports.manager import ActionRefused, LoginRefused, ManagerResponse, Unreachable
 
 BOOT_POLL_S: Final = 1.0
-"""How often a server that is still booting is asked again."""
+"""How often a server that may still be booting is asked again."""
 
 
 async def greet(session: Session, server: ManagerServer, open_transport: OpenTransport, deadline_s: float) -> None:
@@ -40,6 +40,10 @@ async def log_in(session: Session, server: ManagerServer, deadline_s: float) -> 
         key = hashlib.md5(f"{challenge.get('Challenge')}{server.secret}".encode(), usedforsecurity=False).hexdigest()
         proof = {"AuthType": "MD5", "Key": key}
     await _login_step(session, "Login", {"Username": server.user, **proof}, deadline_s)
+    await _learn_permitted(session, deadline_s)
+
+
+async def _learn_permitted(session: Session, deadline_s: float) -> None:
     listed = await session.ask("ListCommands", deadline_s=deadline_s)
     session.permitted = frozenset(key.lower() for key, _ in listed.fields) - {"actionid"}
 
@@ -57,20 +61,29 @@ async def _login_step(session: Session, name: str, fields: dict[str, str], deadl
 async def wait_booted(session: Session, deadline_s: float) -> None:
     """Wait until the server has loaded everything. Raises `Unreachable`, `OutcomeUnknown`, `ActionRefused`.
 
-    Asterisk sends `FullyBooted` only to users with read class `system`. For the others `CoreStatus` says it: the
-    date of the start is that of the epoch until the start is over.
+    `FullyBooted` says so, and Asterisk sends it only to users with read class `system`: right behind the login when the
+    boot was over by then. To others nothing says it (Asterisk 22 tells the date of its start in `CoreStatus` before it
+    loads the modules): for them a server has booted when the actions that it knows are those of a moment ago.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(deadline_s):
             while not session.booted.is_set():
-                if "corestatus" in session.permitted:
-                    status = await session.ask("CoreStatus")
-                    if status.get("CoreStartupDate")[:4] > "1970":
-                        return
+                before = session.permitted
                 await _wait_for_news(session)
+                await _learn_permitted(session, deadline_s)
+                if session.permitted == before and await _has_started(session):
+                    return
+            await _learn_permitted(session, deadline_s)  # what was listed before may have been listed too soon
             return
     text = "it is not fully booted, or does not tell: the user needs read class system or write class reporting"
     raise Unreachable(session.label, text)
+
+
+async def _has_started(session: Session) -> bool:
+    if "corestatus" not in session.permitted:
+        return False
+    status = await session.ask("CoreStatus")
+    return status.get("CoreStartupDate")[:4] > "1970"
 
 
 async def _wait_for_news(session: Session) -> None:

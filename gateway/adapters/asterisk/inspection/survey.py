@@ -113,7 +113,6 @@ class _Questions:
     now: Callable[[], float]
 
     async def all(self) -> Survey:
-        status = await self._try("CoreStatus")
         read = await self._classes("read")
         if read is None and await self._classes("write"):
             read = frozenset()
@@ -127,7 +126,7 @@ class _Questions:
         state = await self._value(f"DEVICE_STATE({self.endpoint})")
         return Survey(
             actions=self.session.permitted,
-            booted=status is None or status.get("CoreStartupDate")[:4] > "1970",
+            booted=self.session.booted.is_set() or not (read or frozenset()) & {"system", "all"},
             reads_system=self.session.booted.is_set(),
             read=read,
             dangerous=await self._dangerous(),
