@@ -121,7 +121,10 @@ def test_what_cannot_be_read_is_told_with_its_line(data: bytes, line: int, messa
 
 def test_the_defaults_are_those_of_the_rules() -> None:
     rules = parse(HEAD).file.rules("ab", (1_234, 900))
-    assert rules == Rules(minimum_heard_ms=1_234, minimum_heard_again_ms=900, policy=("a", "1", "ab"))
+    asked = 'basis "consent": who joins is asked before he is recorded'
+    assert rules == Rules(
+        minimum_heard_ms=1_234, minimum_heard_again_ms=900, joining_reason=asked, policy=("a", "1", "ab")
+    )
 
 
 def test_every_key_reaches_the_rules() -> None:
