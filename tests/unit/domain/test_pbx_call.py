@@ -419,6 +419,22 @@ def test_nobody_is_covered_before_his_verdict_is_on_the_disk_and_he_is_back() ->
     book.end()
 
 
+def test_who_joined_has_no_recorder_to_pause() -> None:
+    book = answered(records=False) >> hears(TOLD) << do.ReturnCall(CALLER, "joined") >> RETURNED
+    book >> pause(request="r") << do.Reply("r", False, "not_recording")
+    assert not book.call.holds
+    book.end()
+
+
+def test_nobody_is_covered_whose_evidence_was_lost() -> None:
+    book = PbxBook(slow_log=True, records=False) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask")
+    book >> hears(ASK) >> key("1", 6_000) << says("granted") >> hears(TOLD) << do.ReturnCall(CALLER, "joined")
+    book = book.lose("verdict") << do.RaiseAlarm("evidence_unavailable")
+    book >> DURABLE >> RETURNED
+    assert not book.call.covers
+    book.end()
+
+
 def test_who_refused_covers_nobody() -> None:
     book = answered("2", records=False) >> hears(TOLD) << do.ReturnCall(CALLER, "refused") >> RETURNED
     assert not book.call.covers
