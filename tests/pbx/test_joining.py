@@ -8,7 +8,8 @@ import pytest
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
 from tests.pbx.scene import hears_only, speaking
-from tests.pbx.test_gateway import agents_channel, kept, press, recorded
+from tests.pbx.test_gateway import kept, press, recorded
+from tests.pbx.test_parties import given_to_a_stranger
 from tests.pbx.whole import Whole, whole
 from tests.support.mixed import AGENT, PERSON, STRANGER
 
@@ -20,12 +21,7 @@ COVERED = AGENT
 async def transferred(w: Whole) -> tuple[Call, PbxSession, Call]:
     """A recorded caller whom the agent has given to a stranger, who answers as soon as the recorder waits."""
     caller, _, session = await recorded(w)
-    await w.until(lambda: len(session.lines) == 1)
-    name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
-    await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
-    stranger = speaking(await w.outside.incoming(15), STRANGER)
-    assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
-    await stranger.accept()
+    stranger = await given_to_a_stranger(w, session)
     return caller, session, stranger
 
 
@@ -229,12 +225,7 @@ async def test_who_was_called_outside_and_given_to_a_stranger_is_recorded_when_h
         speaking(calling, AGENT)
         await w.connected(person, calling)
         assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
-        await w.until(lambda: len(session.lines) == 1)
-        name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
-        await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
-        stranger = speaking(await w.outside.incoming(15), STRANGER)
-        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
-        await stranger.accept()
+        stranger = await given_to_a_stranger(w, session)
         theirs = await call_of_the_stranger(w, session)
         await w.asked(theirs)
         await stranger.send_digit("1", 80)

@@ -41,6 +41,17 @@ async def name_of(w: Whole, channel: str) -> str:
     return await w.observer.variable(channel, "CHANNEL(name)")
 
 
+async def given_to_a_stranger(w: Whole, session: PbxSession) -> Call:
+    """The agent gives the recorded person to a stranger, who answers as soon as the recorder waits."""
+    await w.until(lambda: len(session.lines) == 1)
+    name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
+    await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
+    stranger = speaking(await w.outside.incoming(15), STRANGER)
+    assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+    await stranger.accept()
+    return stranger
+
+
 async def in_a_room(w: Whole) -> tuple[Call, Call, PbxSession]:
     """A recorded caller and his agent, both taken into a conference."""
     caller, agent, session = await recorded(w)
@@ -58,12 +69,7 @@ async def in_a_room(w: Whole) -> tuple[Call, Call, PbxSession]:
 async def test_a_stranger_the_call_is_transferred_to_is_never_recorded(tmp_path: Path) -> None:
     async with whole(tmp_path, joining='what = "keep_out"') as w:
         caller, _, session = await recorded(w)
-        await w.until(lambda: len(session.lines) == 1)
-        name = await w.observer.variable(agents_channel(session), "CHANNEL(name)")
-        await w.observer.action("BlindTransfer", Channel=name, Context="of-the-site", Exten="stranger")
-        stranger = speaking(await w.outside.incoming(15), STRANGER)
-        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
-        await stranger.accept()
+        stranger = await given_to_a_stranger(w, session)
         await caller.until(lambda: hears(caller, STRANGER), 10)
         assert any(name.startswith("uncovered_party:") for name in session.call.holds)
         await asyncio.sleep(1)

@@ -169,8 +169,7 @@ class AsteriskChannel:
             raise PbxRefused("he is not in a conversation of two, so nobody can be told to wait")
         name = await self._client_variable(others[0], "CHANNEL(name)")
         await self.tell({"CONSENT_PEER": name})
-        extra = {"ExtraChannel": others[0], "ExtraContext": "consent-wait", "ExtraExten": "s", "ExtraPriority": "1"}
-        await self._act("Redirect", Context="consent-gate-again", Exten="s", Priority="1", **extra)
+        await self._send_to_gate(self.channel, waits=others[0])
 
     async def ask_party(self, party: str, call_id: str) -> None:
         if list(self._others) != [party] or self._alone != party:
@@ -180,8 +179,12 @@ class AsteriskChannel:
         told = {"CONSENT_PEER": name, "CONSENT_JOINS": call_id, "CONSENT_LAMP": ""}
         for variable, value in told.items():
             await self._act("Setvar", Channel=party, Variable=variable, Value=value)
-        extra = {"ExtraChannel": self.channel, "ExtraContext": "consent-wait", "ExtraExten": "s", "ExtraPriority": "1"}
-        await self._act("Redirect", Channel=party, Context="consent-gate-again", Exten="s", Priority="1", **extra)
+        await self._send_to_gate(party, waits=self.channel)
+
+    async def _send_to_gate(self, channel: str, *, waits: str) -> None:
+        """Take two channels out of their conversation: one passes the gate, and brings the other back with him."""
+        extra = {"ExtraChannel": waits, "ExtraContext": "consent-wait", "ExtraExten": "s", "ExtraPriority": "1"}
+        await self._act("Redirect", Channel=channel, Context="consent-gate-again", Exten="s", Priority="1", **extra)
 
     async def lamp(self, state: Literal["on", "paused", "off"]) -> None:
         try:
