@@ -209,24 +209,27 @@ def _calls(app: FastAPI, switchboard: Switchboard) -> None:
 
 
 def _agents(app: FastAPI, switchboard: Switchboard) -> None:
-    def present_call(key: ApiKey, agent: str) -> CallSession:
+    async def present_call(
+        key: ApiKey, agent: str, act: Callable[[CallSession, str, Reason], Awaitable[Outcome]]
+    ) -> OutcomeBody:
         require_agent(key, agent)
+        actor, hold = _actor(key), _reason(key, None)
         try:
-            return switchboard.agents_call(agent)
+            return _answer(*await switchboard.for_agent(agent, lambda session: act(session, actor, hold)))
         except NoSuchCall:
             raise Problem(404, "no_present_call", "The agent is on no call") from None
 
     @app.post("/v1/agents/{agent}/pause")
     async def pause(key: Caller, agent: AgentName) -> OutcomeBody:
-        session = present_call(key, agent)
-        hold = _reason(key, None)
-        return _answer(session, await switchboard.pause(session.call_id, actor=_actor(key), reason=hold))
+        return await present_call(
+            key, agent, lambda session, actor, hold: switchboard.pause_session(session, actor=actor, reason=hold)
+        )
 
     @app.post("/v1/agents/{agent}/resume")
     async def resume(key: Caller, agent: AgentName) -> OutcomeBody:
-        session = present_call(key, agent)
-        hold = _reason(key, None)
-        return _answer(session, await switchboard.resume(session.call_id, actor=_actor(key), reason=hold))
+        return await present_call(
+            key, agent, lambda session, actor, hold: switchboard.resume_session(session, actor=actor, reason=hold)
+        )
 
     def own_agent(key: ApiKey) -> str:
         if not key.agent:

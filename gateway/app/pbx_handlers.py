@@ -123,7 +123,14 @@ async def _ask_again(session: PbxSession, command: do.AskAgain) -> None:
 
 
 async def _ask_party(session: PbxSession, command: do.AskParty) -> None:
-    _act(session, session.channel.ask_party(command.party, session.call_id))
+    async def ask() -> None:
+        try:
+            await session.channel.ask_party(command.party, session.call_id)
+        except pbx.PbxError as error:
+            _log.error("somebody who joined was not sent to be asked", call_id=session.call_id, error=str(error))
+            session.post(ev.PartyNotAsked(at_ns=session.now_ns(), party=command.party))
+
+    spawn(ask(), name="ask who joined")
 
 
 async def _over(session: PbxSession, command: do.CallOver) -> None:

@@ -50,6 +50,11 @@ class PbxSession(CallSession):
         """The agent's name: the endpoint of who joined last and is still there."""
         return next(reversed(self.lines.values()), "").partition("/")[2]
 
+    @property
+    def agent_parties(self) -> frozenset[str]:
+        """The agents' channels, each with its server's name: who is in two calls' conversations is there once."""
+        return frozenset(f"{self.channel.server}:{party}" for party in self.lines if self.call.rules.records)
+
     def handled(self) -> None:
         """Let the others of his conversation know whether he may be recorded, the moment he may not first of all."""
         super(PbxSession, self).handled()
@@ -85,8 +90,8 @@ class PbxSession(CallSession):
             case pbx.Left():
                 self.lines.pop(event.party, None)
                 self.post(ev.PartyGone(at_ns=at_ns, party=event.party))
-            case pbx.Alone():
-                self.post(ev.PartyAlone(at_ns=at_ns, party=event.party))
+            case pbx.Askable():
+                self.post(ev.PartiesAskable(at_ns=at_ns, parties=event.parties))
             case pbx.Abandoned():
                 self.post(ev.CallAbandoned(at_ns=at_ns))
             case pbx.TakenBack():

@@ -96,6 +96,11 @@ class CallSession:
         return self.agent_uri.partition(":")[2].partition("@")[0]
 
     @property
+    def agent_parties(self) -> frozenset[str]:
+        """What a conversation that more than one call has a recorder in is known by: none here."""
+        return frozenset()
+
+    @property
     def handlers(self) -> Mapping[type[do.Command], Callable[[Any, Any], Awaitable[None]]]:
         """What is done for each command."""
         from gateway.app.handlers import HANDLERS

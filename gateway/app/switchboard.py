@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,9 +216,26 @@ class Switchboard:
             raise NoSuchCall("the agent is on no call")
         return talking[-1]
 
+    async def for_agent(
+        self, agent: str, ask: Callable[[CallSession], Awaitable[Outcome]]
+    ) -> tuple[CallSession, Outcome]:
+        """Ask the same of the call *agent* is talking on and of every other call that has its recorder in the same
+        conversation (a conference of several callers who were asked). Returns the call whose outcome counts: one that
+        was accepted and not observed before all others, and one that was refused only if all were. Raises
+        `NoSuchCall`."""
+        newest = self.agents_call(agent)
+        others = [s for s in self.sessions.values() if s is not newest and s.agent_parties & newest.agent_parties]
+        sessions = [newest, *others]
+        outcomes = await asyncio.gather(*(ask(session) for session in sessions))
+        asked = list(zip(sessions, outcomes, strict=True))
+        return min(asked, key=lambda one: (not one[1].accepted, one[1].observed))
+
     async def pause(self, call_id: str, *, actor: str, reason: str = AGENT_KEY) -> Outcome:
         """Set a hold; answers when the pause was observed, or says that it was not."""
-        session = self.session(call_id)
+        return await self.pause_session(self.session(call_id), actor=actor, reason=reason)
+
+    async def pause_session(self, session: CallSession, *, actor: str, reason: str) -> Outcome:
+        """As `pause`, of a session that may be over by now."""
         return await session.request(
             lambda request: ev.PauseRequested(at_ns=session.now_ns(), reason=reason, actor=actor, request=request),
             RecorderState.PAUSED,
@@ -226,7 +243,10 @@ class Switchboard:
 
     async def resume(self, call_id: str, *, actor: str, reason: str = AGENT_KEY) -> Outcome:
         """Give a hold up; other holds stay."""
-        session = self.session(call_id)
+        return await self.resume_session(self.session(call_id), actor=actor, reason=reason)
+
+    async def resume_session(self, session: CallSession, *, actor: str, reason: str) -> Outcome:
+        """As `resume`, of a session that may be over by now."""
         return await session.request(
             lambda request: ev.ResumeRequested(at_ns=session.now_ns(), reason=reason, actor=actor, request=request),
             RecorderState.ON,

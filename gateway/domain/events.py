@@ -216,8 +216,15 @@ class PartyGone(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PartyAlone(Event):
-    """Somebody who joined is the only one the caller talks to, and can be taken out of that to be asked."""
+class PartiesAskable(Event):
+    """These, of those who joined, can be taken out of the conversation now to be asked: all there are."""
+
+    parties: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyNotAsked(Event):
+    """Somebody who was to be asked was not: the conversation had changed, or the PBX would not let him go."""
 
     party: str
 

@@ -54,7 +54,7 @@ class PbxCall(Call):
         self.legs[CHANNEL] = Leg(up=True)
         self.others: dict[str, bool] = {}
         self.in_sight = True
-        self._alone: set[str] = set()
+        self._askable: frozenset[str] = frozenset()
         self._asked: set[str] = set()
         self._told_pbx = False
         self._returned = False
@@ -236,25 +236,29 @@ class PbxCall(Call):
         if event.party not in self.others:
             return
         covered = self.others.pop(event.party)
-        self._alone.discard(event.party)
         self._log("party.gone", party=event.party)
         if not any(self.others.values()) and ALONE not in self.holds:
             self._hold_by_policy(ALONE, ALONE)
         if not covered:
             self._clear_hold(f"uncovered_party:{event.party}", "policy")
 
-    def _is_alone(self, event: ev.PartyAlone) -> None:
-        if event.party in self.others:
-            self._alone.add(event.party)
+    def _are_askable(self, event: ev.PartiesAskable) -> None:
+        self._askable = event.parties
+
+    def _not_asked(self, event: ev.PartyNotAsked) -> None:
+        """He may be, once the conversation has changed again."""
+        self._asked.discard(event.party)
+        self._log("ask.joined", party=event.party, how="not possible")
 
     def _ask_who_joined(self) -> bool:
-        """Whoever keeps the caller from being recorded, and is alone with him, is asked or told: once."""
-        party = next(iter(self.others), "")
-        keeps = len(self.others) == 1 and not self.others[party] and party in self._alone
+        """Whoever keeps the caller from being recorded is asked or told: once, and one at a time, since who else can be
+        taken out of the conversation is another question when one was."""
+        strangers = (party for party, covered in self.others.items() if not covered and party not in self._asked)
+        party = next((party for party in strangers if party in self._askable), "")
         recordable = self.desired is not RecorderState.OFF and self.recorder.stage is not Stage.FAILED
-        wanted = self.rules.joining is not Joining.KEEP_OUT and party not in self._asked
-        if not (keeps and recordable and wanted):
+        if not party or not recordable or self.rules.joining is Joining.KEEP_OUT:
             return False
+        self._askable = frozenset()
         self._asked.add(party)
         self._log("ask.joined", party=party, how=str(self.rules.joining))
         self._emit(do.AskParty(party))
@@ -293,7 +297,8 @@ PBX_HANDLERS: Handlers = HANDLERS | {
     ev.TimerFired: PbxCall._timer,
     ev.PartyJoined: PbxCall._joined,
     ev.PartyGone: PbxCall._gone,
-    ev.PartyAlone: PbxCall._is_alone,
+    ev.PartiesAskable: PbxCall._are_askable,
+    ev.PartyNotAsked: PbxCall._not_asked,
     ev.SightChanged: PbxCall._sight_changed,
     ev.HangUpRequested: PbxCall._hang_up,
     ev.ReconsentRequested: PbxCall._reconsent,

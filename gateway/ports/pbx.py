@@ -102,11 +102,10 @@ class Joined(PbxEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Alone(PbxEvent):
-    """Somebody who had joined is the only one the asked person talks to, in a conversation that has no place of its own
-    (a conference has): he can be taken out of it, and be brought back."""
+class Askable(PbxEvent):
+    """These, of those who joined, can be taken out of the conversation now, and be brought back: all there are."""
 
-    party: str
+    parties: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +220,9 @@ class PbxChannel(Protocol):
         ...
 
     async def ask_party(self, party: str, call_id: str) -> None:
-        """Send us the one person that the asked one of *call_id* talks to, for a call of his own, and join them again
-        afterwards; the asked one waits. Raises `PbxRefused` when he talks to more than that one, or not to him."""
+        """Send us somebody whom the asked person of *call_id* talks to, for a call of his own, and bring him back
+        afterwards. The asked one waits if they were two; others talk on. Raises `PbxRefused` when *party* is not
+        askable any more."""
         ...
 
     async def lamp(self, state: Literal["on", "paused", "off"]) -> None:

@@ -21,6 +21,7 @@ from tests.support.cast import CAST
 from tests.support.judged import State, Timeline, judge, read
 from tests.support.mixed import AGENT, GATEWAY, PERSON, VOICES, Samples, Voice, taken_apart
 
+SILENCE = b"\xff" * 160
 CALL_ID = "01K0W9G9V7R5D2Q4M8T3X6Y1ZB"
 POLICY = "de-sales_2@1.4"
 
@@ -29,6 +30,11 @@ def speaking(call: Call, voice: Voice) -> Call:
     """Let a call send numbered packets of *voice* from now on."""
     CAST.speaks(call, voice)
     return call
+
+
+def silent(call: Call) -> None:
+    """Let a call send silence from now on: of two who speak at once a conference makes sums that are rounded."""
+    call.audio_source = lambda packet: SILENCE
 
 
 def hears(call: Call, voice: Voice) -> bool:

@@ -7,11 +7,18 @@ import pytest
 
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
-from tests.pbx.scene import hears_only, speaking
+from tests.pbx.scene import hears, hears_only, silent, speaking
 from tests.pbx.test_gateway import kept, press, recorded
-from tests.pbx.test_parties import given_to_a_stranger
+from tests.pbx.test_parties import (
+    calls_in,
+    given_to_a_stranger,
+    in_a_room,
+    paused_for_a_stranger,
+    recorded_again,
+    strangers,
+)
 from tests.pbx.whole import Whole, whole
-from tests.support.mixed import AGENT, PERSON, STRANGER
+from tests.support.mixed import AGENT, PERSON, STRANGER, Voice
 
 pytestmark = pytest.mark.slow
 COVERED = AGENT
@@ -33,8 +40,8 @@ async def call_of_the_stranger(w: Whole, session: PbxSession) -> PbxSession:
     return theirs
 
 
-async def together(caller: Call, stranger: Call) -> None:
-    await caller.until(lambda: hears_only(caller, STRANGER) and hears_only(stranger, PERSON), 15)
+async def together(caller: Call, stranger: Call, voice: Voice = STRANGER) -> None:
+    await caller.until(lambda: hears_only(caller, voice) and hears_only(stranger, PERSON), 15)
 
 
 async def test_a_stranger_who_says_yes_is_recorded_from_then_on(tmp_path: Path) -> None:
@@ -236,3 +243,159 @@ async def test_who_was_called_outside_and_given_to_a_stranger_is_recorded_when_h
         mine = await w.over(session)
         await w.over(theirs)
         assert len(mine["recording.closed"]) == 1, "one recorder, from beginning to end"
+
+
+# --- of several, one is asked, and the others talk on ---
+
+
+async def three_way(w: Whole) -> tuple[Call, Call, Call, PbxSession, PbxSession]:
+    """Caller, agent and a stranger in one conversation, out of which the stranger was taken and is being asked."""
+    caller, agent, session = await recorded(w, f"sip:7600@127.0.0.1:{w.switch.sip_port}")
+    await press(agent, "*2")
+    await asyncio.sleep(0.5)
+    await press(agent, "75")
+    stranger = speaking(await w.outside.incoming(15), STRANGER)
+    await paused_for_a_stranger(session)
+    await stranger.accept()
+    await agent.until(lambda: hears(agent, STRANGER), 10)
+    await press(agent, "*3")
+    theirs = await call_of_the_stranger(w, session)
+    await w.asked(theirs)
+    return caller, agent, stranger, session, theirs
+
+
+async def test_of_three_the_stranger_is_asked_and_the_two_talk_on(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, stranger, session, _ = await three_way(w)
+        await w.connected(caller, agent)
+        assert session.call.recorder.observed == "paused"
+        silent(agent)
+        await stranger.send_digit("1", 80)
+        assert await session.wait_for(lambda: not session.call.holds, 10_000)
+        speaking(stranger, COVERED)
+        await together(caller, stranger, COVERED)
+        await recorded_again(session)
+        await asyncio.sleep(1)
+        await caller.hang_up()
+        await w.over(session)
+
+
+async def test_of_three_the_stranger_who_says_no_is_back_and_nothing_is_recorded_until_he_leaves(
+    tmp_path: Path,
+) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, stranger, session, theirs = await three_way(w)
+        silent(agent)
+        await stranger.send_digit("2", 80)
+        await together(caller, stranger)
+        assert theirs.call.verdict == "refused" and session.call.recorder.observed == "paused"
+        await asyncio.sleep(1)
+        assert strangers(session) and session.call.recorder.observed == "paused"
+        await stranger.hang_up()
+        await recorded_again(session)
+        speaking(agent, AGENT)
+        await w.connected(caller, agent)
+        await asyncio.sleep(0.5)
+        await agent.hang_up()
+        assert await caller.ended(5), "he waits for nobody any more"
+        assert len((await w.over(session))["ask.joined"]) == 1, "nobody is asked twice"
+
+
+async def test_of_three_the_stranger_who_hangs_up_while_being_asked_leaves_the_two(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, stranger, session, _ = await three_way(w)
+        await stranger.hang_up()
+        await recorded_again(session)
+        await w.connected(caller, agent)
+        await asyncio.sleep(0.5)
+        await caller.hang_up()
+        await w.over(session)
+
+
+async def test_of_three_the_stranger_comes_back_to_a_caller_whom_the_agent_has_left(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, stranger, session, theirs = await three_way(w)
+        await agent.hang_up()
+        await asyncio.sleep(0.5)
+        assert theirs.call.phase == "asking" and session.call.phase == "talking"
+        await stranger.send_digit("1", 80)
+        speaking(stranger, COVERED)
+        await together(caller, stranger, COVERED)
+        await recorded_again(session)
+        await asyncio.sleep(0.5)
+        await caller.hang_up()
+        assert await stranger.ended(10)
+        await w.over(session)
+
+
+async def test_of_three_nobody_waits_for_a_stranger_who_has_hung_up(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, stranger, session, _ = await three_way(w)
+        await agent.hang_up()
+        await asyncio.sleep(0.5)
+        assert session.call.phase == "talking"
+        await stranger.hang_up()
+        assert await caller.ended(5)
+        await w.over(session)
+
+
+async def test_of_three_the_caller_may_leave_while_the_stranger_is_asked(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, stranger, session, theirs = await three_way(w)
+        await caller.hang_up()
+        assert await agent.ended(10) and await stranger.ended(10)
+        await w.over(session)
+        assert (await w.over(theirs))["verdict"][0]["verdict"] == "unanswered"
+
+
+async def asked_in_a_room(w: Whole) -> tuple[Call, Call, Call, PbxSession, PbxSession]:
+    """Caller, agent and a stranger in a conference, out of which the stranger was taken to be asked."""
+    caller, agent, session = await in_a_room(w)
+    stranger = await calls_in(w, "7200")
+    await paused_for_a_stranger(session)
+    theirs = await call_of_the_stranger(w, session)
+    await w.asked(theirs)
+    silent(agent)
+    return caller, agent, stranger, session, theirs
+
+
+async def test_in_a_conference_a_stranger_is_asked_and_comes_back_to_it(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, stranger, session, theirs = await asked_in_a_room(w)
+        await stranger.send_digit("1", 80)
+        speaking(stranger, COVERED)
+        await together(caller, stranger, COVERED)
+        await recorded_again(session)
+        assert len((await w.switch.cli("confbridge list room")).splitlines()) == 5, "a header of two lines, and three"
+        await asyncio.sleep(1)
+        await press(stranger, "*9")
+        assert await theirs.wait_for(lambda: theirs.call.verdict == "withdrawn", 5_000)
+        await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await stranger.hang_up()
+        await recorded_again(session)
+        await caller.hang_up()
+        await agent.hang_up()
+        await w.over(session)
+        await w.over(theirs)
+
+
+async def test_in_a_conference_two_strangers_are_asked_one_after_the_other(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, first, session, theirs = await asked_in_a_room(w)
+        second = await calls_in(w, "7200")
+        await w.until(lambda: len(w.gateway.switchboard.sessions) == 3)
+        other = await w.session()
+        assert other.joins == session.call_id
+        await w.asked(other)
+        await first.send_digit("1", 80)
+        assert await theirs.wait_for(lambda: theirs.call.verdict == "granted", 5_000)
+        silent(second)
+        assert session.call.recorder.observed == "paused"
+        await second.send_digit("1", 80)
+        speaking(first, COVERED)
+        await together(caller, first, COVERED)
+        await recorded_again(session)
+        await asyncio.sleep(0.5)
+        for call in (first, second, caller, agent):
+            await call.hang_up()
+        await w.over(session)

@@ -8,7 +8,7 @@ import pytest
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
 from gateway.domain import commands as do
-from tests.pbx.scene import hears, speaking
+from tests.pbx.scene import hears, silent, speaking
 from tests.pbx.test_gateway import agents_channel, press, recorded
 from tests.pbx.whole import Whole, whole
 from tests.support.mixed import AGENT, PERSON, STRANGER
@@ -96,8 +96,8 @@ async def test_a_colleague_the_call_is_transferred_to_is_recorded_on(tmp_path: P
 
 
 async def test_asterisk_leaves_out_who_counts_from_lower_numbers(tmp_path: Path) -> None:
-    """Asterisk 22.10, asterisk/asterisk#507: MixMonitor's translator compares RTP sequence numbers of different
-    streams, takes a second agent's packets for late and drops them. The day this fails, Asterisk is better."""
+    """Debian's Asterisk 22.10 (2016_opus_plc.patch): MixMonitor's translator compares RTP sequence numbers of different
+    streams, takes a second agent's packets for late and drops them. The day this fails, the package is better."""
     async with whole(tmp_path) as w:
         caller, _, session = await recorded(w)
         await w.until(lambda: len(session.lines) == 1)
@@ -152,7 +152,7 @@ async def test_a_stranger_who_is_bridged_in_from_another_call_is_not_recorded(tm
 
 
 async def test_a_conference_pauses_while_a_stranger_is_in_it(tmp_path: Path) -> None:
-    async with whole(tmp_path) as w:
+    async with whole(tmp_path, joining='what = "keep_out"') as w:
         caller, agent, session = await in_a_room(w)
         assert not strangers(session)
         stranger = await calls_in(w, "7200")
@@ -163,6 +163,33 @@ async def test_a_conference_pauses_while_a_stranger_is_in_it(tmp_path: Path) -> 
         await caller.hang_up()
         await agent.hang_up()
         await w.over(session)
+
+
+async def test_an_agents_hotkey_pauses_every_recorder_of_a_conference(tmp_path: Path) -> None:
+    """Two callers who were asked, each with a recorder, and their agent."""
+    async with whole(tmp_path) as w:
+        caller, agent, session = await in_a_room(w)
+        second, _ = await w.call(f"sip:7800@127.0.0.1:{w.switch.sip_port}")
+        await w.until(lambda: len(w.gateway.switchboard.sessions) == 2)
+        other = await w.session()
+        await w.asked(other)
+        for call in (caller, second, agent):
+            silent(call)
+        await second.send_digit("1", 80)
+        assert await other.wait_for(lambda: other.call.recorder.observed == "on", 10_000)
+        speaking(caller, PERSON)
+        await w.until(lambda: len(other.lines) == 1)
+        await recorded_again(session)
+        async with w.agents_api() as api:
+            for verb, state in (("pause", "paused"), ("resume", "on")):
+                answer = (await api.post(f"/v1/me/{verb}")).json()
+                assert answer["observed"] and answer["recorder"] == state
+                assert session.call.recorder.observed == other.call.recorder.observed == state
+                await asyncio.sleep(0.5)
+        for call in (caller, second, agent):
+            await call.hang_up()
+        await w.over(session)
+        await w.over(other)
 
 
 async def test_a_conferences_own_recorder_is_told(tmp_path: Path) -> None:

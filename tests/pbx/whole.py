@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import httpx
+
 from gateway.adapters.config.settings import Asterisk as AsteriskSettings
 from gateway.adapters.config.settings import RecorderLogin
 from gateway.adapters.softphone import Call, Softphone
+from gateway.api.app import make_app
 from gateway.app.pbx_session import PbxSession
 from gateway.bootstrap import Gateway
 from gateway.domain import commands as do
@@ -100,6 +103,16 @@ class Whole:
         for entry in await log.entries(session.call_id):
             entries.setdefault(entry.kind, []).append(dict(entry.facts))
         return entries
+
+    @asynccontextmanager
+    async def agents_api(self) -> AsyncIterator[httpx.AsyncClient]:
+        """The gateway's HTTP interface, with the key of the agent "agent"."""
+        _, clear = await self.gateway.api_keys.create("hotkey", "agent", "agent")
+        app = make_app(self.gateway.switchboard, self.gateway.api_keys, is_ready=self.gateway.not_ready)
+        transport = httpx.ASGITransport(app)
+        headers = {"Authorization": f"Bearer {clear}"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as api:
+            yield api
 
     def rogue(self) -> AbstractAsyncContextManager[Ami]:
         """Somebody else's connection, with class `system`."""

@@ -140,7 +140,7 @@ def recording(path: Path) -> Iterator[None]:
 
 def as_line(event: pbx.PbxEvent) -> Line:
     """What was told, without its moment."""
-    facts = asdict(event)
+    facts = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in asdict(event).items()}
     del facts["mono_ns"]
     return {"told": type(event).__name__, "facts": facts}
 
@@ -185,7 +185,10 @@ async def replay(tape: str, agents: tuple[str, ...]) -> tuple[list[Line], list[L
     now_ms = 0
     told: list[Line] = []
     channels: dict[str, AsteriskChannel] = {}
-    with patch("gateway.adapters.asterisk.channel.time", clock):
+    with (
+        patch("gateway.adapters.asterisk.channel.time", clock),
+        patch("gateway.adapters.asterisk.channel.SETTLE_S", 0),
+    ):
         for line in lines:
             now_ms = line.get("at_ms", now_ms)
             await _play(line, client, switch, channels, told)

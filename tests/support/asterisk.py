@@ -31,7 +31,8 @@ res_pjsip_rfc3326 res_pjsip_dtmf_info res_pjsip_dlg_options
 res_pjsip_endpoint_identifier_user res_pjsip_endpoint_identifier_anonymous
 chan_pjsip bridge_simple bridge_native_rtp bridge_softmix bridge_builtin_features
 codec_ulaw codec_alaw codec_a_mu codec_gsm format_wav format_pcm format_gsm
-app_dial app_stack app_softhangup app_mixmonitor app_verbose app_userevent app_playback app_exec app_system
+app_dial app_stack app_softhangup app_bridgeaddchan app_mixmonitor app_verbose app_userevent app_playback
+app_exec app_system
 func_channel func_callerid func_strings func_logic func_devstate func_env func_shell pbx_config
 """
 

@@ -28,6 +28,8 @@ ROUTES = """
     exten = 7600,1,Gosub(consent-gate,s,1)
     same = n,Set(__TRANSFER_CONTEXT=of-the-site)
     same = n,Dial(PJSIP/agent,30,t)
+    exten = 7800,1,Gosub(consent-gate,s,1)
+    same = n,ConfBridge(room)
     """
 MENU = """
     exten = 7700,1,Answer()

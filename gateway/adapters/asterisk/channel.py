@@ -18,12 +18,13 @@ import structlog
 from gateway.adapters.asterisk.growing import LOOK_EVERY_S, PausedFile
 from gateway.adapters.asterisk.spool import file_facts, spool_file
 from gateway.adapters.asterisk.starter import RecorderStarter
+from gateway.adapters.asterisk.usher import Usher, Way
 from gateway.app.tasks import spawn
 from gateway.ports.manager import ActionRefused, ManagerClient, ManagerError, ManagerResponse
 from gateway.ports.pbx import (
     Abandoned,
     AgentWants,
-    Alone,
+    Askable,
     ChannelEnded,
     ForeignRecorder,
     Joined,
@@ -49,6 +50,9 @@ UNMUTE_AFTER_S: Final = 0.08
 SAME_KEY_NS: Final = 60_000_000
 """Asterisk reports the last key of a feature code twice, 50 ms apart; nobody presses one so fast."""
 
+SETTLE_S: Final = 0.3
+"""Whoever is moved from one bridge to another is for a moment in neither, or alone with somebody."""
+
 MOST_FOREIGN: Final = 16
 """More recorders than anybody runs on one channel: Asterisk says "none left" long before."""
 
@@ -64,13 +68,12 @@ LAMP: Final = {"on": "INUSE", "paused": "RINGING", "off": "NOT_INUSE"}
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Somebody beside the asked person. *line*: his endpoint; *agent*, *covered* as in `Joined`; *alone*: nobody else
-    is in the conversation, and it is no conference."""
+    """Somebody beside the asked person. *line*: his endpoint; *agent*, *covered* as in `Joined`; *way*: to the gate."""
 
     line: str
     agent: bool
     covered: bool
-    alone: bool = field(default=False, compare=False)
+    way: Way = field(default="", compare=False)
 
 
 class AsteriskChannel:
@@ -90,6 +93,7 @@ class AsteriskChannel:
         is_bridged: Callable[[], bool],
         on_forget: Callable[["AsteriskChannel"], None],
         on_change: Callable[[], None],
+        on_aside: Callable[[str, bool], None],
     ) -> None:
         self.channel = channel
         self.linkedid = linkedid
@@ -105,6 +109,7 @@ class AsteriskChannel:
         self._is_bridged = is_bridged
         self._on_forget = on_forget
         self._on_change = on_change
+        self._on_aside = on_aside
         self._generation = client.state.generation
         self._wanted: Wanted = "none"
         self._recorder = ""
@@ -114,8 +119,9 @@ class AsteriskChannel:
         self._abandoned = False
         self._lamp_name: str | None = None
         self._others: dict[str, Other] = {}
-        self._alone = ""
+        self._ways: dict[str, Way] = {}
         self._last_key = ("", "", 0)
+        self._usher = Usher(channel, self._act)
         self._turn = asyncio.Lock()
         self._finding = asyncio.Lock()
 
@@ -167,24 +173,18 @@ class AsteriskChannel:
         others = list(self._others)
         if len(others) != 1:
             raise PbxRefused("he is not in a conversation of two, so nobody can be told to wait")
-        name = await self._client_variable(others[0], "CHANNEL(name)")
-        await self.tell({"CONSENT_PEER": name})
-        await self._send_to_gate(self.channel, waits=others[0])
+        await self._usher.take_asked(others[0])
 
     async def ask_party(self, party: str, call_id: str) -> None:
-        if list(self._others) != [party] or self._alone != party:
-            raise PbxRefused("he is not the only one in a conversation of two")
-        name = await self._variable("CHANNEL(name)")
-        # His lamp is nobody's: the agent's, which he may have inherited, shows the call that the agent took part in.
-        told = {"CONSENT_PEER": name, "CONSENT_JOINS": call_id, "CONSENT_LAMP": ""}
-        for variable, value in told.items():
-            await self._act("Setvar", Channel=party, Variable=variable, Value=value)
-        await self._send_to_gate(party, waits=self.channel)
-
-    async def _send_to_gate(self, channel: str, *, waits: str) -> None:
-        """Take two channels out of their conversation: one passes the gate, and brings the other back with him."""
-        extra = {"ExtraChannel": waits, "ExtraContext": "consent-wait", "ExtraExten": "s", "ExtraPriority": "1"}
-        await self._act("Redirect", Channel=channel, Context="consent-gate-again", Exten="s", Priority="1", **extra)
+        way = self._ways.get(party, "")
+        if not way:
+            raise PbxRefused("he cannot be taken out of the conversation any more")
+        self._on_aside(party, way != "both")
+        try:
+            await self._usher.take_party(party, way, call_id)
+        except (PbxUnavailable, PbxRefused):
+            self._on_aside(party, False)
+            raise
 
     async def lamp(self, state: Literal["on", "paused", "off"]) -> None:
         try:
@@ -273,11 +273,28 @@ class AsteriskChannel:
             if party not in self._others:
                 self._others[party] = other
                 self._tell(Joined(time.monotonic_ns(), party, other.line, other.covered, other.agent))
-        alone = next((party for party, other in present.items() if other.alone), "")
-        if alone != self._alone:
-            self._alone = alone
-            if alone:
-                self._tell(Alone(time.monotonic_ns(), alone))
+        ways: dict[str, Way] = {party: other.way for party, other in present.items() if other.way}
+        if ways != self._ways:
+            self._ways = ways
+            spawn(self._tell_ways(ways), name="who can be asked")
+
+    async def _tell_ways(self, ways: dict[str, Way]) -> None:
+        """Tell who can be taken out of the conversation, once it has settled."""
+        await asyncio.sleep(SETTLE_S if ways else 0)
+        if self._ways is ways:
+            self._tell(Askable(time.monotonic_ns(), frozenset(ways)))
+
+    def aside_over(self, *, back: bool) -> None:
+        """Who was taken aside is *back*, or gone. Whoever waits for him then, left by all others, waits for nobody."""
+        spawn(self._aside_over(back), name="stay no more")
+
+    async def _aside_over(self, back: bool) -> None:
+        try:
+            await self._usher.stay_no_more()
+            if not back and not self._is_bridged() and await self._usher.waits():
+                await self._act("Hangup", Cause="16")
+        except (PbxUnavailable, PbxRefused) as error:
+            _log.warning("somebody who may wait was not told to go on", server=self.server, error=str(error))
 
     def recorder_started(self) -> None:
         """Some recorder started on the channel."""

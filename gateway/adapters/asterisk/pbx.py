@@ -14,6 +14,7 @@ import structlog
 from gateway.adapters.asterisk.channel import AsteriskChannel, Guard, Other
 from gateway.adapters.asterisk.spool import left_behind
 from gateway.adapters.asterisk.starter import RecorderStarter
+from gateway.adapters.asterisk.usher import Way
 from gateway.app.tasks import spawn
 from gateway.ports.manager import (
     ActionRefused,
@@ -144,6 +145,10 @@ class Switch:
         """Bridge and channel of those who were told of it."""
         self._expected: dict[str, tuple[str, str]] = {}
         """Channels of a watched call that nobody is connected to yet: unique id to (linked id, name)."""
+        self._leaving: dict[str, str] = {}
+        """Who is about to be taken aside to be asked: unique id to the channel of the person he talks to."""
+        self._aside: dict[str, tuple[str, str]] = {}
+        """Who was, and is not back with anybody: unique id to (that channel, his own name)."""
         self._swept = asyncio.Event()
         """Every recorder that an earlier gateway had left running when this connection was made was stopped."""
 
@@ -167,6 +172,7 @@ class Switch:
             is_bridged=lambda: channel in self._where,
             on_forget=self._forget,
             on_change=self._look_round,
+            on_aside=lambda party, goes: self._takes_aside(party, channel if goes else ""),
         )
         self._watched[channel] = watched
         spawn(watched.look_for_foreign(), name="foreign recorders")
@@ -195,6 +201,8 @@ class Switch:
         self._where = {member: bridge for bridge, members in self._bridges.items() for member in members}
         self._named = {name: member for members in self._bridges.values() for member, name in members.items()}
         self._expected.clear()
+        self._leaving.clear()
+        self._aside.clear()
         self._rooms.clear()
         self._rooms_told.clear()
         for channel in list(self._watched.values()):
@@ -255,8 +263,10 @@ class Switch:
         self._guard_rooms()
 
     def _left(self, event: ManagerEvent) -> None:
-        uniqueid = event.get("Uniqueid")
-        if self._where.get(uniqueid) == event.get("BridgeUniqueid"):
+        uniqueid, bridge = event.get("Uniqueid"), event.get("BridgeUniqueid")
+        if self._where.get(uniqueid) == bridge:
+            if uniqueid in self._leaving:
+                self._aside[uniqueid] = self._leaving.pop(uniqueid), self._bridges[bridge][uniqueid]
             self._leave(uniqueid)
             if uniqueid in self._watched:
                 self._watched[uniqueid].moved(bridged=False)
@@ -282,7 +292,9 @@ class Switch:
     def _hung_up(self, event: ManagerEvent) -> None:
         uniqueid = event.get("Uniqueid")
         self._expected.pop(uniqueid, None)
+        self._leaving.pop(uniqueid, None)
         self._leave(uniqueid)
+        self._is_over(uniqueid, back=False)
         self._hanging_up(event)
         ended = self._watched.get(uniqueid)
         if ended is not None:
@@ -354,26 +366,57 @@ class Switch:
     # --- who is connected to whom -----------------------------------------------------------------------------------
 
     def _look_round(self) -> None:
+        for party in [party for party in self._aside if self._is_with_somebody(party)]:
+            self._is_over(party, back=True)
         for ours in list(self._watched.values()):
+            expected = {u: name for u, (linkedid, name) in self._expected.items() if linkedid == ours.linkedid}
+            aside = {u: name for u, (channel, name) in self._aside.items() if channel == ours.channel}
+            coming = {
+                uniqueid: Other(line, agent=False, covered=self._is_covered(uniqueid, line))
+                for uniqueid, name in (expected | aside).items()
+                if (line := self._line(name)) and not self.server.covers(line)
+            }
             beside = {uniqueid: line for uniqueid, line in self._others(ours).items() if line}
             present = {
                 uniqueid: Other(
-                    line, self.server.covers(line), self._is_covered(uniqueid, line), self._is_alone(ours, beside)
+                    line,
+                    self.server.covers(line),
+                    self._is_covered(uniqueid, line),
+                    self._way(ours, uniqueid, alone=len(beside) == 1 and not aside),
                 )
                 for uniqueid, line in beside.items()
             }
-            coming = {
-                uniqueid: Other(line, agent=False, covered=False)
-                for uniqueid, (linkedid, name) in self._expected.items()
-                if linkedid == ours.linkedid and (line := self._line(name)) and not self.server.covers(line)
-            }
             ours.others(coming | present)
 
-    def _is_alone(self, ours: AsteriskChannel, beside: Mapping[str, str]) -> bool:
-        """Whether there is one other, whom nobody asked in a call of his own, and no place that either would leave."""
-        (other, *more) = beside
-        bridges = {self._where.get(ours.channel), self._where.get(other)}
-        return not more and other not in self._watched and not bridges & self._places
+    def _is_with_somebody(self, uniqueid: str) -> bool:
+        """Whether somebody can hear him: nobody can who is not in a bridge, or in one with us alone."""
+        bridge = self._bridges.get(self._where.get(uniqueid, ""), {})
+        return any(self._line(name) for other, name in bridge.items() if other != uniqueid)
+
+    def _takes_aside(self, party: str, channel: str) -> None:
+        """Somebody is about to be taken out of the conversation with *channel*, or ("") is not after all."""
+        if channel:
+            self._leaving[party] = channel
+        else:
+            self._leaving.pop(party, None)
+
+    def _is_over(self, party: str, *, back: bool) -> None:
+        """Somebody who was taken aside, if he was, is with somebody again, or gone."""
+        channel, _ = self._aside.pop(party, ("", ""))
+        if channel in self._watched:
+            self._watched[channel].aside_over(back=back)
+
+    def _way(self, ours: AsteriskChannel, other: str, *, alone: bool) -> Way:
+        """How somebody who is connected can be taken to the gate: not at all, if he was asked in a call of his own.
+        *alone*: nobody else is there, or will be back."""
+        here, there = self._where[ours.channel], self._where[other]
+        if other in self._watched or self.server.covers(self._line(self._bridges[there][other])):
+            return ""
+        if {here, there} & self._places:
+            return "room" if here == there else ""
+        if alone:
+            return "both"
+        return "aside" if here == there and len(self._bridges[here]) > 2 else ""
 
     def _is_covered(self, uniqueid: str, line: str) -> bool:
         """Whether who uses *line* need not be asked, or was asked in a call of his own and may be recorded."""

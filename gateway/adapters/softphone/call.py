@@ -206,7 +206,7 @@ class Call:
         """Press a key by telephone event (RFC 4733); the future is done with the third end packet.
 
         Raises `ValueError` for no key or a duration outside 1 to 8,000 ms, and `RuntimeError` when the far end
-        takes no telephone events.
+        takes no telephone events or the call is over.
         """
         if not self.stream.remote_events:
             raise RuntimeError("the far end takes no telephone events")
@@ -223,6 +223,8 @@ class Call:
     ) -> "asyncio.Future[Press]":
         if not 0 < duration_ms <= MAX_DIGIT_MS:
             raise ValueError("a key is pressed for 1 to 8,000 ms")
+        if self.stream.stopped:
+            raise RuntimeError("the call is over: nobody hears a key")
         future: asyncio.Future[Press] = self._loop.create_future()
         press = Press(digit, duration_ms)
 

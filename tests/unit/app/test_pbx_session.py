@@ -8,6 +8,8 @@ from typing import Any, Literal
 import pytest
 
 from gateway.app.pbx_session import PbxSession
+from gateway.app.session import CallSession, Outcome
+from gateway.app.tasks import spawn
 from gateway.domain.rules import Rules
 from gateway.ports import media, pbx
 from gateway.ports.registry import FakeCallRegistry, RecordingRecord
@@ -200,7 +202,7 @@ async def with_a_stranger(desk: Desk) -> PbxSession:
     """A recorded caller who is alone with somebody whom nobody asked."""
     session = await recorded(desk)
     line(desk).sink(pbx.Joined(desk.clock.ns, "1.3", "PJSIP/trunk", covered=False, agent=False))
-    line(desk).sink(pbx.Alone(desk.clock.ns, "1.3"))
+    line(desk).sink(pbx.Askable(desk.clock.ns, frozenset({"1.3"})))
     await desk.until(lambda: ("mute", None) in line(desk).did)
     line(desk).sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
     await desk.until(lambda: ("ask party", ("1.3", CALL)) in line(desk).did)
@@ -289,6 +291,68 @@ async def test_a_purge_removes_the_recording_it_is_about_and_no_later_one(desk: 
     line(desk).sink(pbx.ChannelEnded(desk.clock.ns))
     await desk.until(lambda: len(line(desk).removed) == 2)
     assert line(desk).removed == [("/spool/one.wav", True), ("/spool/two.wav", False)]
+
+
+async def in_one_conversation(desk: Desk, second: str = "1.2") -> tuple[PbxSession, PbxSession, Line, Line]:
+    """Two recorded callers with an agent; *second*: his channel, as the second caller's conversation has it."""
+    first, near = await recorded(desk), line(desk)
+    desk.server.sent.clear()
+    sent(desk, "in-2", channel="2.1")
+    other = desk.board.session("CALL2")
+    assert isinstance(other, PbxSession)
+    await answers(desk, "1", "granted", "in-2")
+    far = line(desk)
+    await desk.until(lambda: "expect" in [what for what, _ in far.did] and desk.sent(media.HangUp))
+    desk.report(media.LegEnded, "in-2", 603, "local")
+    for here, party in ((near, "1.2"), (far, second)):
+        here.sink(pbx.RecorderRuns(desk.clock.ns, "on", "test"))
+        here.sink(pbx.Joined(desk.clock.ns, party, "PJSIP/anna", covered=True, agent=True))
+    await desk.until(lambda: first.agent == other.agent == "anna" and other.call.recorder.observed == "on")
+    return first, other, near, far
+
+
+async def asks_for_anna(desk: Desk, *, resume: bool = False) -> asyncio.Task[tuple[CallSession, Outcome]]:
+    ask = desk.board.resume_session if resume else desk.board.pause_session
+    return spawn(desk.board.for_agent("anna", lambda one: ask(one, actor="agent:1", reason="agent_key")), name="ask")
+
+
+async def test_an_agents_request_reaches_every_recorder_of_his_conversation(desk: Desk) -> None:
+    first, other, near, far = await in_one_conversation(desk)
+    asked = await asks_for_anna(desk)
+    await desk.until(lambda: all(("mute", None) in here.did for here in (near, far)))
+    far.sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    await desk.until(lambda: other.call.recorder.observed == "paused")
+    assert not asked.done(), "one of two is no pause"
+    near.sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    assert (await asked)[1].observed
+    asked = await asks_for_anna(desk, resume=True)
+    await desk.until(lambda: all(("unmute", None) in here.did for here in (near, far)))
+    far.sink(pbx.RecorderRuns(desk.clock.ns, "on", "test"))
+    near.sink(pbx.RecorderGone(desk.clock.ns, ""))
+    session, outcome = await asked
+    assert session is first and outcome.accepted and not outcome.observed, "what was not seen counts"
+
+
+async def test_an_agents_request_counts_where_there_is_something_to_pause(desk: Desk) -> None:
+    first, other, near, far = await in_one_conversation(desk)
+    far.sink(pbx.Withdrew(desk.clock.ns))
+    await desk.until(lambda: ("close", None) in far.did)
+    far.sink(pbx.RecorderGone(desk.clock.ns, ""))
+    await desk.until(lambda: other.call.recorder.observed == "off")
+    asked = await asks_for_anna(desk)
+    await desk.until(lambda: ("mute", None) in near.did)
+    near.sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    session, outcome = await asked
+    assert session is first and outcome.observed
+
+
+async def test_an_agents_request_leaves_his_other_call_alone(desk: Desk) -> None:
+    """It is on hold, and its pause is another."""
+    _, _, near, far = await in_one_conversation(desk, second="2.2")
+    asked = await asks_for_anna(desk)
+    await desk.until(lambda: ("mute", None) in far.did)
+    far.sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    assert (await asked)[1].observed and ("mute", None) not in near.did
 
 
 async def test_what_the_pbx_reports_is_what_the_call_hears(desk: Desk) -> None:

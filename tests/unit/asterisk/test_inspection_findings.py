@@ -65,6 +65,8 @@ def test_of_a_server_that_is_well_set_up_nothing_is_found() -> None:
         ({"read": READ - {"user"}}, [("pbx-classes", "error"), ("pbx-config", "warning")]),
         ({"read": frozenset()}, [("pbx-classes", "error")] * 5 + [("pbx-config", "warning")]),
         ({"dangerous": True}, [("pbx-danger", "error")]),
+        ({"version": "22.10.1"}, []),
+        ({"version": "22.10.1~dfsg+~cs6.17"}, [("pbx-version", "warning")]),
         ({"automixmon": "*3"}, [("pbx-automixmon", "error")]),
         ({"dialplan": None}, [("pbx-dialplan", "unknown")]),
         ({"dialplan": ()}, [("pbx-dialplan", "error")] * 2),

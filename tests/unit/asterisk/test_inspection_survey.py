@@ -64,6 +64,7 @@ async def test_a_server_that_answers_everything() -> None:
         contacts=("PJSIP/g/sip:a@127.0.0.1:1", "PJSIP/g/sip:b@127.0.0.1:2"),
         spool="/var/spool/asterisk",
         ahead_s=-3.0,
+        version="22.10.1",
     )
     await server.stop()
 

@@ -206,40 +206,76 @@ async def test_a_stranger_counts_from_the_moment_he_is_called() -> None:
     assert len(scene.of(pbx.Left)) == 1
 
 
-def alone(scene: Scene) -> list[str]:
-    return [event.party for event in scene.of(pbx.Alone) if isinstance(event, pbx.Alone)]
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conversations settle at once."""
+    monkeypatch.setattr("gateway.adapters.asterisk.channel.SETTLE_S", 0)
 
 
-async def test_who_is_the_only_other_in_a_conversation_is_alone_with_the_asked_person() -> None:
+async def askable(scene: Scene) -> list[set[str]]:
+    """Who could be asked, each time that changed."""
+    await scene.rest()
+    return [set(event.parties) for event in scene.of(pbx.Askable) if isinstance(event, pbx.Askable)]
+
+
+async def test_the_only_other_in_a_conversation_can_be_asked_unless_he_is_an_agent() -> None:
     scene = await open_scene()
     scene.event("Newchannel", "1.3", Linkedid=LINKEDID, Channel=NAMES["1.3"])
     scene.enter("b", CHANNEL, "1.2")
-    assert alone(scene) == ["1.2"]
-    scene.enter("b", "1.3")
+    assert await askable(scene) == [], "who is being called cannot be asked"
     scene.leave("b", "1.2")
+    scene.enter("b", "1.3")
+    assert await askable(scene) == [{"1.3"}]
     scene.leave("b", "1.3")
-    assert alone(scene) == ["1.2", "1.3"]
+    assert await askable(scene) == [{"1.3"}, set()]
 
 
-async def test_nobody_is_alone_in_a_conference() -> None:
+async def test_a_conversation_that_does_not_settle_has_nobody_to_ask() -> None:
+    scene = await open_scene()
+    scene.enter("b", CHANNEL, "1.3")
+    scene.leave("b", "1.3")
+    assert await askable(scene) == [set()]
+
+
+async def test_of_three_in_one_bridge_the_stranger_can_be_asked() -> None:
+    scene = await open_scene()
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    assert await askable(scene) == [{"1.3"}]
+
+
+async def test_of_three_nobody_can_be_asked_who_is_behind_another_channel() -> None:
+    scene = await open_scene()
+    scene.enter("b", CHANNEL, "1.2")
+    scene.enter("b", "2.1", name="Local/100@queue-00000004;1")
+    scene.enter("c", "2.2", name="Local/100@queue-00000004;2")
+    scene.enter("c", "1.3")
+    assert len(scene.of(pbx.Joined)) == 2 and await askable(scene) == []
+
+
+async def test_in_a_conference_a_stranger_can_be_asked() -> None:
     scene = await open_scene()
     scene.enter("room", CHANNEL, "1.3", kind="base")
-    assert len(scene.of(pbx.Joined)) == 1 and not alone(scene)
-    with pytest.raises(pbx.PbxRefused, match="conversation of two"):
-        await scene.channel.ask_party("1.3", "CALL")
-    scene.leave("room", CHANNEL)
-    scene.leave("room", "1.3")
-    scene.enter("room", CHANNEL, "1.3")
-    assert alone(scene) == ["1.3"], "a bridge of that name that is a conversation"
+    assert await askable(scene) == [{"1.3"}]
 
 
-async def test_nobody_is_alone_whose_own_bridge_is_a_conference() -> None:
+async def test_nobody_can_be_asked_whose_own_bridge_is_a_conference() -> None:
     scene = await open_scene()
     scene.enter("near", CHANNEL)
     scene.enter("near", "2.1", name="Local/100@queue-00000004;1")
     scene.enter("room", "2.2", kind="base", name="Local/100@queue-00000004;2")
     scene.enter("room", "1.3", kind="base")
-    assert len(scene.of(pbx.Joined)) == 1 and not alone(scene)
+    assert len(scene.of(pbx.Joined)) == 1 and await askable(scene) == []
+
+
+def sent(scene: Scene, to: str) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """The variables that were set on a channel, and how it was redirected."""
+    mine = [action for action in scene.manager.sent if action.fields.get("Channel") == to]
+    told = {a.fields["Variable"]: a.fields["Value"] for a in mine if a.name == "Setvar"}
+    return told, [dict(a.fields) for a in mine if a.name == "Redirect"]
+
+
+TOLD = {"CONSENT_PEER": NAMES[CHANNEL], "CONSENT_PLACE": "", "CONSENT_JOINS": "CALL", "CONSENT_LAMP": ""}
+WAITS = {"CHANNEL(after_bridge_goto)": "consent-wait,s,1"}
 
 
 async def test_the_only_other_is_sent_to_be_asked_and_the_asked_person_waits() -> None:
@@ -249,16 +285,118 @@ async def test_the_only_other_is_sent_to_be_asked_and_the_asked_person_waits() -
     with pytest.raises(pbx.PbxRefused):
         await scene.channel.ask_party("1.2", "CALL")
     await scene.channel.ask_party("1.3", "CALL")
-    sent = [action.fields for action in scene.manager.sent if action.name in ("Setvar", "Redirect")]
-    assert all(fields["Channel"] == "1.3" for fields in sent)
-    told = {fields["Variable"]: fields["Value"] for fields in sent[:-1]}
-    assert told == {"CONSENT_PEER": NAMES[CHANNEL], "CONSENT_JOINS": "CALL", "CONSENT_LAMP": ""}
-    redirect = sent[-1]
+    told, (redirect,) = sent(scene, "1.3")
+    assert told == TOLD
     assert (redirect["Context"], redirect["ExtraChannel"], redirect["ExtraContext"]) == (
         "consent-gate-again",
         CHANNEL,
         "consent-wait",
     )
+
+
+async def asked_aside() -> Scene:
+    """A scene of three of whom one was taken aside, and has left the bridge."""
+    scene = await open_scene()
+    scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    await scene.channel.ask_party("1.3", "CALL")
+    scene.leave("b", "1.3")
+    return scene
+
+
+async def test_of_three_one_is_sent_alone_and_the_asked_person_would_wait_for_him() -> None:
+    scene = await asked_aside()
+    told, (redirect,) = sent(scene, "1.3")
+    assert told == TOLD and redirect["Context"] == "consent-gate-aside" and "ExtraChannel" not in redirect
+    assert sent(scene, CHANNEL) == (WAITS, [])
+
+
+async def test_who_is_asked_aside_still_counts_until_he_is_back_or_gone() -> None:
+    scene = await asked_aside()
+    theirs = scene.pbx.find(invite(channel="1.3"), lambda event: None)
+    scene.enter("gate", "1.3")
+    scene.enter("gate", "9.9", name="PJSIP/consent-gateway-0000000d")
+    assert not scene.of(pbx.Left), "he talks to nobody but us"
+    theirs.covers(True)
+    scene.leave("gate", "1.3")
+    scene.enter("b", "1.3")
+    joined = [(e.party, e.covered) for e in scene.of(pbx.Joined) if isinstance(e, pbx.Joined)]
+    assert joined == [("1.2", True), ("1.3", False), ("1.3", True)], "covered before he is back"
+    scene.manager.variables["CHANNEL(after_bridge_goto)"] = "consent-wait,s,1"
+    await scene.until(lambda: sent(scene, CHANNEL)[0] == {"CHANNEL(after_bridge_goto)": ""})
+    assert not scene.manager.told("Hangup")
+
+
+async def test_nobody_else_is_taken_from_a_caller_who_is_alone_with_him_while_one_is_aside() -> None:
+    scene = await asked_aside()
+    scene.enter("b", "1.4", name="PJSIP/trunk-0000000e")
+    scene.leave("b", "1.2")
+    assert (await askable(scene))[-1] == set(), "the conversation that the first comes back to must go on"
+
+
+@pytest.mark.parametrize(("context", "hung_up"), [("consent-wait", True), ("from-site", False)])
+async def test_who_waits_for_somebody_who_hangs_up_is_let_go(context: str, hung_up: bool) -> None:
+    scene = await asked_aside()
+    scene.leave("b", "1.2")
+    scene.leave("b", CHANNEL)
+    scene.manager.variables |= {"CONTEXT": context, "CHANNEL(after_bridge_goto)": ""}
+    scene.event("Hangup", "1.3")
+    await scene.rest()
+    assert bool(scene.manager.told("Hangup")) is hung_up
+    assert len(scene.of(pbx.Left)) == 2
+
+
+async def test_who_talks_on_is_not_let_go_when_somebody_hangs_up_aside() -> None:
+    scene = await asked_aside()
+    scene.manager.variables["CONTEXT"] = "consent-wait"
+    scene.event("Hangup", "1.3")
+    await scene.rest()
+    assert not scene.manager.told("Hangup")
+
+
+async def test_a_dialplans_own_plan_for_after_the_conversation_is_not_overwritten() -> None:
+    scene = await open_scene()
+    scene.manager.variables |= {"CHANNEL(name)": NAMES[CHANNEL], "CHANNEL(after_bridge_goto)": "survey,s,1"}
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    with pytest.raises(pbx.PbxRefused, match="plans"):
+        await scene.channel.ask_party("1.3", "CALL")
+    assert sent(scene, CHANNEL) == ({}, []) and not scene.manager.told("Redirect")
+    scene.leave("b", "1.3")
+    assert len(scene.of(pbx.Left)) == 1, "he was not taken aside: he is gone"
+    scene.enter("b", "1.3")
+    scene.event("Hangup", "1.3")
+    await scene.rest()
+    assert sent(scene, CHANNEL) == ({}, [])
+
+
+ROOM = {"CHANNEL(appname)": "ConfBridge", "CONTEXT": "rooms", "EXTEN": "72*0", "PRIORITY": "3"}
+
+
+async def in_a_room(**variables: str) -> Scene:
+    scene = await open_scene()
+    scene.manager.variables |= {"CHANNEL(name)": NAMES[CHANNEL], **ROOM, **variables}
+    scene.enter("room", CHANNEL, "1.3", kind="base")
+    return scene
+
+
+async def test_in_a_conference_one_is_sent_alone_and_comes_back_by_his_dialplan() -> None:
+    scene = await in_a_room()
+    await scene.channel.ask_party("1.3", "CALL")
+    told, (redirect,) = sent(scene, "1.3")
+    assert told == TOLD | {"CONSENT_PLACE": "rooms,72*0,3"} and redirect["Context"] == "consent-gate-aside"
+    assert sent(scene, CHANNEL) == ({}, []), "a conference waits for nobody"
+    scene.leave("room", "1.3")
+    assert not scene.of(pbx.Left)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("CHANNEL(appname)", "AppDial"), ("EXTEN", "72,1)Hangup("), ("CONTEXT", ""), ("EXTEN", "${X}")]
+)
+async def test_nobody_is_taken_out_of_a_conference_that_he_cannot_be_brought_back_to(name: str, value: str) -> None:
+    scene = await in_a_room(**{name: value})
+    with pytest.raises(pbx.PbxRefused, match="conference"):
+        await scene.channel.ask_party("1.3", "CALL")
+    assert not scene.manager.told("Redirect")
 
 
 async def test_who_may_be_recorded_in_a_call_of_his_own_is_covered_and_no_agent() -> None:
@@ -269,7 +407,7 @@ async def test_who_may_be_recorded_in_a_call_of_his_own_is_covered_and_no_agent(
     theirs.covers(True)
     joined = [event for event in scene.of(pbx.Joined) if isinstance(event, pbx.Joined)]
     assert [(event.covered, event.agent) for event in joined] == [(False, False), (True, False)]
-    assert not alone(scene), "who has a call of his own was asked in it"
+    assert await askable(scene) == [], "who has a call of his own was asked in it"
     theirs.covers(False)
     joined = [event for event in scene.of(pbx.Joined) if isinstance(event, pbx.Joined)]
     assert [event.covered for event in joined] == [False, True, False]

@@ -34,7 +34,10 @@ def test_there_are_tapes_of_every_sort_of_call() -> None:
 def test_a_tape_tells_the_same_again(tape: Path) -> None:
     now, then = asyncio.run(replay(tape.read_text(), AGENTS))
     assert then, "a tape on which nothing was told shows nothing"
-    assert by_kind(now) == by_kind(then)
+    new, old = by_kind(now), by_kind(then)
+    left = iter(new.pop("Askable", []))
+    assert all(facts in left for facts in old.pop("Askable", [])), "what lasts is told; a replay's moments last longer"
+    assert new == old
 
 
 @pytest.mark.parametrize("tape", [path for path in TAPES if "stranger" in path.stem], ids=lambda path: path.stem)

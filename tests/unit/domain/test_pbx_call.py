@@ -387,14 +387,15 @@ def with_a_stranger(**rules: Any) -> Playbook:
     return recorded(**rules) >> joins("7", covered=False) << pauses() >> seen("paused") >> leaves("agent-1")
 
 
-ALONE = ev.PartyAlone(at_ns=0, party="7")
+def askable(*parties: str) -> ev.Event:
+    return ev.PartiesAskable(at_ns=0, parties=frozenset(parties))
 
 
 @pytest.mark.parametrize("joining", [Joining.ASK, Joining.ANNOUNCE])
-def test_a_stranger_who_is_alone_with_the_caller_is_asked_once(joining: Joining) -> None:
-    book = with_a_stranger(joining=joining) >> ALONE << entry("ask.joined", party="7", how=joining)
+def test_a_stranger_who_can_be_asked_is_asked_once(joining: Joining) -> None:
+    book = with_a_stranger(joining=joining) >> askable("7") << entry("ask.joined", party="7", how=joining)
     book << do.AskParty("7")
-    book >> ALONE >> leaves("7") >> joins("7", covered=False) >> ALONE
+    book >> askable("7") >> leaves("7") >> joins("7", covered=False) >> askable("7")
     assert book.commands(do.AskParty) == [do.AskParty("7")]
     book.end()
 
@@ -441,16 +442,44 @@ def test_who_refused_covers_nobody() -> None:
     book.end()
 
 
-def test_a_stranger_is_asked_when_the_agent_leaves_him_alone_with_the_caller() -> None:
-    book = recorded() >> joins("7", covered=False) << pauses() >> seen("paused") >> ALONE
+def two_strangers() -> Playbook:
+    """Two whom nobody asked, and the agent, with the caller."""
+    book = recorded() >> joins("7", covered=False) << pauses() >> seen("paused")
+    return book >> joins("8", covered=False)
+
+
+def test_strangers_are_asked_one_after_the_other() -> None:
+    book = two_strangers() >> askable("7", "8") << do.AskParty("7")
+    book >> askable("8") << do.AskParty("8") >> askable("7") >> askable("7", "8")
+    assert len(book.commands(do.AskParty)) == 2
+    book.end()
+
+
+def test_nobody_is_asked_on_old_news() -> None:
+    """Who was taken out of the conversation changes who else can be."""
+    book = two_strangers() >> askable("7", "8") << do.AskParty("7") >> leaves("7")
+    assert len(book.commands(do.AskParty)) == 1
+    (book >> askable("8") << do.AskParty("8")).end()
+
+
+def test_who_was_not_asked_after_all_is_asked_when_the_conversation_has_changed() -> None:
+    book = with_a_stranger() >> askable("7") << do.AskParty("7")
+    book >> ev.PartyNotAsked(at_ns=0, party="7") << entry("ask.joined", party="7", how="not possible")
+    assert len(book.commands(do.AskParty)) == 1
+    book >> askable() >> askable("7") << do.AskParty("7")
+    book.end()
+
+
+def test_who_has_left_is_not_asked() -> None:
+    book = two_strangers() >> leaves("8") >> askable("8")
     assert not book.commands(do.AskParty)
-    (book >> leaves("agent-1") << do.AskParty("7")).end()
+    book.end()
 
 
 def test_a_stranger_who_is_being_called_is_not_asked() -> None:
     book = with_a_stranger()
     assert not book.commands(do.AskParty)
-    (book >> ev.PartyAlone(at_ns=0, party="8")).end()
+    (book >> askable("8")).end()
 
 
 @pytest.mark.parametrize("why", ["keep out", "not recorded", "withdrawn", "failed", "covered"])
@@ -465,7 +494,7 @@ def test_nobody_is_asked_for_nothing(why: str) -> None:
         book = with_a_stranger() >> closed(failed="disk full") << do.RaiseAlarm("recording_failed")
     else:
         book = recorded() >> leaves("agent-1") << pauses() >> seen("paused") >> joins("7") << resumes() >> seen("on")
-    book >> ALONE
+    book >> askable("7")
     assert not book.commands(do.AskParty)
     book.end()
 

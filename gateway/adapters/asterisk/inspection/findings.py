@@ -76,6 +76,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
     yield from _classes(facts)
     yield _dangerous(facts)
     yield from _readable_config(facts)
+    yield from _version(facts.survey.version)
     dialplan = examine(facts.survey.dialplan)
     yield from _gate(facts, dialplan)
     yield from _endpoint(facts)
@@ -180,6 +181,18 @@ def _readable_config(facts: Facts) -> Iterator[Finding]:
             "and restart Asterisk, then set config_folder, since doctor uses it too"
         )
         yield Finding("pbx-config", "warning", what)
+
+
+def _version(version: str | None) -> Iterator[Finding]:
+    if version is not None and "dfsg" in version:
+        what = (
+            f"Asterisk {version} is Debian's build, whose patch 2016_opus_plc.patch leaves who joins a recorded call "
+            "later out of the recording when his RTP sequence numbers start lower (it records less, never more); the "
+            "cure is an Asterisk built from its own source"
+        )
+        yield Finding("pbx-version", "warning", what)
+    elif version is not None:
+        yield Finding("pbx-version", "ok", f"Asterisk {version}")
 
 
 # --- the gate -------------------------------------------------------------------------------------------------------

@@ -47,9 +47,11 @@ class Survey:
 
     *actions*: what the user may send, in lower case. *reads_system*: it has read class `system`. *read*: the read
     classes that manager.conf gives it, which only the module func_config shows. *automixmon*: the key that
-    begins a recording, "" without one. *one_touch*: endpoint to its `one_touch_recording`. *queues*: queue to its
-    `monitor-format`. *state*: that of our endpoint as a device, "INVALID" when there is none. *contacts*: its SIP
-    addresses. *spool*: ASTSPOOLDIR. *ahead_s*: by how much the server's clock is ahead of ours.
+    begins a recording, "" without one. *dangerous*: whether functions that reach into the machine are carried out (an
+    empty answer alone says nothing: the module func_env may be missing). *one_touch*: endpoint to its
+    `one_touch_recording`. *queues*: queue to its `monitor-format`. *state*: that of our endpoint as a
+    device, "INVALID" when there is none. *contacts*: its SIP addresses. *spool*: ASTSPOOLDIR. *ahead_s*: by how much
+    the server's clock is ahead of ours. *version*: Asterisk's.
     """
 
     actions: frozenset[str] = frozenset()
@@ -65,6 +67,7 @@ class Survey:
     contacts: tuple[str, ...] = ()
     spool: str | None = None
     ahead_s: float | None = None
+    version: str | None = None
 
 
 async def survey(
@@ -124,12 +127,13 @@ class _Questions:
         members = [event.get("Location") for event in (listed.events if listed else ())]
         others = self._endpoints(dialplan or (), members)
         state = await self._value(f"DEVICE_STATE({self.endpoint})")
+        version = await self._value("ENV(AST_VERSION)") or None
         return Survey(
             actions=self.session.permitted,
             booted=self.session.booted.is_set() or not (read or frozenset()) & {"system", "all"},
             reads_system=self.session.booted.is_set(),
             read=read,
-            dangerous=await self._dangerous(),
+            dangerous=True if await self._value("STAT(e,/)") else False if version else None,
             automixmon=await self._value("FEATUREMAP(automixmon)"),
             dialplan=dialplan,
             one_touch=await self._one_touch([name, *others] if state != "INVALID" else others),
@@ -138,6 +142,7 @@ class _Questions:
             contacts=tuple(contact for contact in (contacts or "").split("&") if contact),
             spool=await self._value("ASTSPOOLDIR"),
             ahead_s=await self._ahead_s(),
+            version=version,
         )
 
     async def _try(
@@ -158,13 +163,6 @@ class _Questions:
             return None
         value = await self._value(f"AST_CONFIG(manager.conf,{self.user},{which},-1)")
         return class_names(value) if value else None
-
-    async def _dangerous(self) -> bool | None:
-        """Whether functions that reach into the machine are carried out. Both answers below are empty without the
-        module func_env, so that nothing follows from an empty one alone."""
-        if await self._value("STAT(e,/)"):
-            return True
-        return False if await self._value("ENV(AST_VERSION)") else None
 
     async def _dialplan(self) -> tuple[Step, ...] | None:
         listed = await self._try("ShowDialPlan", deadline_s=DIALPLAN_S)
