@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters.asterisk.local import installation
 from tests.support import asterisk
 from tests.support.ami import logged_in
 
@@ -25,16 +26,17 @@ async def test_it_is_asterisk_22_and_nothing_of_it_is_left() -> None:
 async def test_without_an_asterisk_it_fails_and_names_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asterisk, "ROOT", tmp_path)
+    monkeypatch.setattr(asterisk, "PROJECT", tmp_path)
+    monkeypatch.setattr(installation, "BESIDE_THE_PATH", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(asterisk.AsteriskMissing, match="run `make asterisk` once, as root"):
         async with asterisk.running(gateway=NOBODY, agent=NOBODY, trunk=NOBODY):
             pass
 
 
-async def test_a_start_that_is_not_clean_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asterisk, "MODULES", asterisk.MODULES + " res_there_is_none")
-    with pytest.raises(AssertionError, match="res_there_is_none"):
-        async with asterisk.running(gateway=NOBODY, agent=NOBODY, trunk=NOBODY):
+async def test_a_start_that_is_not_clean_fails() -> None:
+    with pytest.raises(asterisk.AsteriskFailed, match="res_there_is_none"):
+        async with asterisk.running(gateway=NOBODY, agent=NOBODY, trunk=NOBODY, modules="res_there_is_none"):
             pass
 
 
