@@ -3,6 +3,7 @@
 .PHONY: help env asterisk check format test demo serve bench prompts docs
 RUN := .venv/bin
 ARGS ?=
+DEMO_ARGS = $(strip $(subst =, ,$(ARGS)))
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,7 +33,8 @@ test: env  ## every check and every test
 	$(RUN)/python -m pytest tests/e2e
 	$(RUN)/python -m pytest tests/pbx
 
-demo: env  ## one complete real call; ARGS="--answer dtmf-no" and others
+demo: env  ## one complete real call; ARGS="--answer dtmf-no", "--path asterisk" (brings an Asterisk) and others
+	@$(if $(findstring --path asterisk,$(DEMO_ARGS)),$(RUN)/python -m gateway.adapters.asterisk.local . || bash .ci/asterisk >&2)
 	@$(RUN)/consent-gateway demo $(ARGS)
 
 serve: env  ## keep the gateway running

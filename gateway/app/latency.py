@@ -1,7 +1,8 @@
 """How long things took, seen from outside the calls: a tap that pairs events and commands by time.
 
 * answer_to_verdict: the counting key went down -> its verdict is durable
-* verdict_to_recording: verdict durable and both parties connected -> recorder observed on
+* verdict_to_recording: verdict durable and both parties connected -> recorder observed on. Where a PBX connects them
+  later: the verdict is being told to it -> recorder observed on
 * pause_to_silence: the pause was asked for -> recorder observed paused
 """
 
@@ -49,6 +50,8 @@ class LatencyTap:
                 self._measure(marks, "answer_to_verdict", marks.digit_ns, what.at_ns)
             case ev.LegAnswered(leg=leg) if leg == AGENT:
                 marks.connected_ns = what.at_ns
+            case do.OpenRecorder():
+                marks.connected_ns = marks.connected_ns or mono_ns
             case ev.RecorderObserved(state="on") if marks.durable_ns is not None:
                 begin = max(marks.durable_ns, marks.connected_ns or 0)
                 if "verdict_to_recording" not in marks.measured:

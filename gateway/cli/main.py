@@ -65,11 +65,12 @@ class CallPath(StrEnum):
     """Through which system the demonstration's call goes."""
 
     INLINE = "inline"
+    ASTERISK = "asterisk"
 
 
 @app.command()
 def demo(
-    path: Annotated[CallPath, typer.Option("--path", help="The call path.")] = CallPath.INLINE,
+    path: Annotated[CallPath, typer.Option("--path", help="asterisk: through a real Asterisk.")] = CallPath.INLINE,
     answer: Annotated[Answer, typer.Option("--answer", help="What the caller does.")] = Answer.DTMF_YES,
     answer_after_ms: Annotated[
         int | None,
@@ -91,8 +92,9 @@ def demo(
 ) -> None:
     """Place one complete real call over SIP and RTP on loopback, and show what happened."""
     from gateway.cli import demo as work
+    from gateway.cli.demo_people import Script
 
-    script = work.Script(
+    script = Script(
         answer=answer.value,
         answer_after_ms=answer_after_ms,
         pause_after=pause_after,
@@ -101,7 +103,7 @@ def demo(
         talk=talk,
         language=language,
     )
-    raise typer.Exit(work.run(script, out, as_json=as_json))
+    raise typer.Exit(work.run(script, out, path=path.value, as_json=as_json))
 
 
 @app.command()

@@ -1,12 +1,9 @@
 """`consent-gateway demo` as anybody runs it: what it prints, what it leaves, and that its evidence convinces alone."""
 
-import asyncio
 import itertools
 import json
-import sys
 import wave
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +12,10 @@ from typer.testing import CliRunner
 
 from gateway.adapters.config.settings import ROOT
 from gateway.cli.main import app
+from tests.support.demos import FIELDS, LATENCIES, Ended, all_at_once, run
 
 pytestmark = pytest.mark.slow
 
-FIELDS = {
-    "call_id",
-    "verdict",
-    "basis",
-    "recorder",
-    "samples_before_verdict",
-    "samples_while_paused",
-    "recording",
-    "evidence",
-    "verified",
-    "latency_ms",
-}
-LATENCIES = {"answer_to_verdict", "verdict_to_recording", "pause_to_silence"}
 MINIMUM_MS = json.loads((ROOT / "ivr_prompts" / "en" / "manifest.json").read_bytes())["prompts"]["ask"][
     "minimum_heard_ms"
 ]
@@ -48,51 +33,9 @@ SCRIPTS = {
 }
 
 
-@dataclass(frozen=True)
-class Ended:
-    """One run of the command."""
-
-    out: Path
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def said(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.stdout)
-        return found
-
-    @property
-    def states(self) -> list[str]:
-        return [span["state"] for span in self.said["recorder"]]
-
-
-async def run(*arguments: str, cwd: Path) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway.cli.main", *arguments),
-        cwd=cwd,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 150)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
-
-
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """Every script, all at once: each takes as long as its prompts and its talk."""
-    root = tmp_path_factory.mktemp("demos")
-
-    async def one(number: int, script: list[str]) -> Ended:
-        await asyncio.sleep(number * 0.5)
-        out = root / str(number)
-        return Ended(out, *await run("demo", "--json", "--out", str(out), *script, cwd=root))
-
-    async def everything() -> list[Ended]:
-        return await asyncio.gather(*(one(number, script) for number, script in enumerate(SCRIPTS.values())))
-
-    return dict(zip(SCRIPTS, asyncio.run(everything()), strict=True))
+    return all_at_once(tmp_path_factory.mktemp("demos"), SCRIPTS, "--json")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.cli.demo import samples_before
+from gateway.cli.demo_inline import samples_before
 from gateway.media import g711
 
 PACKETS = 200
