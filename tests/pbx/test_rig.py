@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters.asterisk import local
 from gateway.adapters.asterisk.local import installation
 from tests.support import asterisk
 from tests.support.ami import logged_in
@@ -32,6 +33,25 @@ async def test_without_an_asterisk_it_fails_and_names_the_command(
     with pytest.raises(asterisk.AsteriskMissing, match="run `make asterisk` once, as root"):
         async with asterisk.running(gateway=NOBODY, agent=NOBODY, trunk=NOBODY):
             pass
+
+
+async def test_one_on_the_path_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usr, installed = asterisk.PROJECT / ".cache" / "asterisk" / "root" / "usr", tmp_path / "usr"
+    (installed / "sbin").mkdir(parents=True)
+    for name in ("lib", "share"):
+        (installed / name).symlink_to(usr / name)
+    program = installed / "sbin" / "asterisk"
+    program.write_text(
+        local.find_asterisk(asterisk.PROJECT).script
+    )  # as any program runs: the loader is its own business
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    found = local.find_asterisk(tmp_path)
+    assert (found.binary, found.loader) == (program, None)
+    async with local.running(found, asterisk.FRAGMENTS, local.Peers(NOBODY, NOBODY, NOBODY)) as switch:
+        assert (await switch.cli("core show version")).startswith("Asterisk 22.")
+        assert "'consent-gate'" in await switch.cli("dialplan show consent-gate")
+    assert not switch.folder.exists()
 
 
 async def test_a_start_that_is_not_clean_fails() -> None:
