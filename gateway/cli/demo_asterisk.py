@@ -74,8 +74,10 @@ async def examine(switch: Asterisk, transcript: Transcript, played: Played, out:
     files = switch.recordings()
     if not files:
         return Exactness()
+    of_evidence = [closed.facts.get("file") for closed in transcript.closed]
+    original = next((file for file in files if file.name in of_evidence), files[0])
     copy = out / "recording.wav"
-    shutil.copyfile(files[0], copy)
+    shutil.copyfile(original, copy)
     samples = _read(copy)
     found = heard(samples, _sent(played.caller), _sent(played.agent), transcript.on_ns)
     digest = hashlib.sha256(copy.read_bytes()).hexdigest()
@@ -86,7 +88,7 @@ async def examine(switch: Asterisk, transcript: Transcript, played: Played, out:
         before_verdict=found.samples(0, transcript.verdict_ns),
         while_paused=sum(found.samples(begin, end) for begin, end in transcript.pauses),
         lines=(
-            f"Asterisk's own {files[0].name}, byte for byte; SHA-256 {digest}",
+            f"Asterisk's own {original.name}, byte for byte; SHA-256 {digest}",
             f"in it: {len(found.caller_ns)} packets of the caller, {len(found.agent_ns)} of the agent; "
             f"samples of Asterisk's ringing tone: {found.ringing}, of anything else: {found.strange}",
         ),
@@ -101,7 +103,7 @@ async def _until_ready(gateway: Gateway) -> None:
 
 def _wrong(files: list[Path], digest: str, transcript: Transcript, found: Heard) -> Iterator[str]:
     if len(files) > 1:
-        yield f"Asterisk has {len(files)} files of one recording"
+        yield f"Asterisk has {len(files)} files where one is allowed"
     if digest not in [closed.facts.get("sha256") for closed in transcript.closed]:
         yield "the evidence has another SHA-256 than Asterisk's file"
     if found.strange:

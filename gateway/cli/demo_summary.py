@@ -54,7 +54,8 @@ async def summarise(
         "verified": verified,
         "latency_ms": latency.of(transcript.call_id),
     }
-    wrong = [*not_as_expected(people.script, result, played.told), *exact.wrong]
+    alarms = [f"there was the alarm {alarm}" for alarm in transcript.alarms if alarm != "pause_limit"]
+    wrong = [*not_as_expected(people.script, result, played.told), *exact.wrong, *alarms]
     if transcript.quiet:
         say_json(result)
     else:

@@ -33,6 +33,7 @@ class Transcript:
     """From when a pause was observed until it was to end."""
     closed: list[ev.RecorderClosed] = field(default_factory=list)
     spans: list[dict[str, Any]] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
     _cause: str = ""
     """Why the recorder was told what it was told last: an Asterisk says only what it does."""
     _heard_ns: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
@@ -84,6 +85,8 @@ class Transcript:
             case do.ResumeRecorder():
                 self._cause = what.cause
                 self._resumes(mono_ns)
+            case ev.RecorderObserved(recording="foreign"):
+                self.line(what.at_ns, "recorder", "one that nobody allowed is running")
             case ev.RecorderObserved():
                 self._observed(what)
             case ev.RecorderClosed():
@@ -91,6 +94,7 @@ class Transcript:
             case ev.LegEnded():
                 self._leg_ended(what, mono_ns)
             case do.RaiseAlarm():
+                self.alarms.append(what.alarm)
                 self.line(mono_ns, "ALARM", what.alarm)
             case do.CallOver():
                 self.line(mono_ns, "gateway", f"call over: {what.cause}")
@@ -139,9 +143,10 @@ class Transcript:
     def _leg_ended(self, event: ev.LegEnded, mono_ns: int) -> None:
         """On the asterisk path the caller's leg is the one that asked him, and his channel is the call."""
         who, what = event.leg, f"leg ended ({event.code}, {event.by})"
-        if self.channel:
-            hung_up = "has hung up" if event.by == "remote" else f"is gone ({event.by})"
-            who, what = ("caller", hung_up) if event.leg == CHANNEL else ("gateway", "has left the call to Asterisk")
+        if self.channel and event.leg == CHANNEL:
+            who, what = "caller", "has hung up" if event.by == "remote" else f"is gone ({event.by})"
+        elif self.channel:
+            who, what = "gateway", "has left the call to Asterisk" if event.by == "local" else "is out of the call"
         self.line(mono_ns, who, what)
 
     def _state(self, state: str, at_ns: int, cause: str, how: str = "") -> None:

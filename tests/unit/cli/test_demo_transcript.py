@@ -88,6 +88,14 @@ def test_states_have_the_cause_of_the_command_and_a_state_seen_twice_is_one(caps
     ]
 
 
+def test_a_recorder_that_nobody_allowed_is_an_alarm_and_no_state_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    foreign = ev.RecorderObserved(at_ns=MS, recording="foreign", state="on")
+    transcript, lines = told(capsys, (0, ARRIVED), (1, foreign), (1, do.RaiseAlarm("recorder_unexpected")))
+    assert lines[1:] == ["recorder  one that nobody allowed is running", "ALARM     recorder_unexpected"]
+    assert [span["state"] for span in transcript.recorder(2 * MS)] == ["off"]
+    assert transcript.alarms == ["recorder_unexpected"]
+
+
 def test_a_pause_that_lasts_ends_with_the_recording(capsys: pytest.CaptureFixture[str]) -> None:
     closed = ev.RecorderClosed(at_ns=90 * MS, recording="r")
     transcript, _ = told(capsys, (0, ARRIVED), seen(10, "on"), seen(30, "paused"), (90, closed))
@@ -99,10 +107,16 @@ def test_the_leg_that_asks_and_the_callers_channel_end_in_words(capsys: pytest.C
         capsys,
         (0, ARRIVED),
         (1, ev.LegEnded(at_ns=1, leg="caller", by="local")),
-        (2, ev.LegEnded(at_ns=2, leg="channel", by="remote")),
-        (3, ev.LegEnded(at_ns=3, leg="channel", by="lost")),
+        (2, ev.LegEnded(at_ns=2, leg="caller", by="remote")),
+        (3, ev.LegEnded(at_ns=3, leg="channel", by="remote")),
+        (4, ev.LegEnded(at_ns=4, leg="channel", by="lost")),
     )
-    assert lines[1:] == ["gateway   has left the call to Asterisk", "caller    has hung up", "caller    is gone (lost)"]
+    assert lines[1:] == [
+        "gateway   has left the call to Asterisk",
+        "gateway   is out of the call",
+        "caller    has hung up",
+        "caller    is gone (lost)",
+    ]
 
 
 # --- what is wrong ---
