@@ -11,7 +11,7 @@ help:  ## list the targets
 env:  ## build .venv only
 	@bash .ci/env
 
-asterisk: env  ## install a real Asterisk 22 below .cache, once, as root (make test does it too)
+asterisk: env  ## install a real Asterisk 22 below .cache, once, as root (make test and a demo through it do that too)
 	@bash .ci/asterisk
 
 check: env  ## format, lint, types, import contracts, unit tests: under two minutes
