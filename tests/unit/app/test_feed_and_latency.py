@@ -131,6 +131,15 @@ def test_the_three_latencies_of_a_call() -> None:
     assert tap.of("c") == {"answer_to_verdict": None, "verdict_to_recording": None, "pause_to_silence": None}
 
 
+def test_where_a_pbx_connects_them_the_recording_is_waited_for_from_the_telling_of_the_verdict() -> None:
+    tap = LatencyTap()
+    tap("c", VERDICT, ms(100))
+    tap("c", ev.EvidenceDurable(at_ns=ms(110), token=2), ms(110))
+    tap("c", do.OpenRecorder("r", 2, "returned to the PBX"), ms(5_000))
+    tap("c", ev.RecorderObserved(at_ns=ms(5_030), recording="r", state="on"), ms(5_030))
+    assert tap.of("c")["verdict_to_recording"] == 30.0
+
+
 def test_what_never_happened_has_no_latency() -> None:
     tap = LatencyTap()
     tap("c", VERDICT, 0)
