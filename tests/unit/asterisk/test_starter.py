@@ -70,6 +70,7 @@ async def a_channel(bridged: Callable[[], bool]) -> tuple[AsteriskChannel, FakeM
         is_bridged=bridged,
         on_forget=lambda _: None,
         on_change=lambda: None,
+        on_aside=lambda _party, _goes: None,
     )
     return channel, manager, system
 
