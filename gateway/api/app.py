@@ -210,25 +210,32 @@ def _calls(app: FastAPI, switchboard: Switchboard) -> None:
 
 def _agents(app: FastAPI, switchboard: Switchboard) -> None:
     async def present_call(
-        key: ApiKey, agent: str, act: Callable[[CallSession, str, Reason], Awaitable[Outcome]]
+        key: ApiKey, agent: str, act: Callable[[CallSession, str, Reason], Awaitable[Outcome]], *, pauses: bool
     ) -> OutcomeBody:
         require_agent(key, agent)
         actor, hold = _actor(key), _reason(key, None)
         try:
-            return _answer(*await switchboard.for_agent(agent, lambda session: act(session, actor, hold)))
+            found = await switchboard.for_agent(agent, lambda session: act(session, actor, hold), pauses=pauses)
+            return _answer(*found)
         except NoSuchCall:
             raise Problem(404, "no_present_call", "The agent is on no call") from None
 
     @app.post("/v1/agents/{agent}/pause")
     async def pause(key: Caller, agent: AgentName) -> OutcomeBody:
         return await present_call(
-            key, agent, lambda session, actor, hold: switchboard.pause_session(session, actor=actor, reason=hold)
+            key,
+            agent,
+            lambda session, actor, hold: switchboard.pause_session(session, actor=actor, reason=hold),
+            pauses=True,
         )
 
     @app.post("/v1/agents/{agent}/resume")
     async def resume(key: Caller, agent: AgentName) -> OutcomeBody:
         return await present_call(
-            key, agent, lambda session, actor, hold: switchboard.resume_session(session, actor=actor, reason=hold)
+            key,
+            agent,
+            lambda session, actor, hold: switchboard.resume_session(session, actor=actor, reason=hold),
+            pauses=False,
         )
 
     def own_agent(key: ApiKey) -> str:

@@ -50,6 +50,9 @@ class PbxSession(CallSession):
         """The agent's name: the endpoint of who joined last and is still there."""
         return next(reversed(self.lines.values()), "").partition("/")[2]
 
+    def is_with(self, agent: str) -> bool:
+        return any(line.partition("/")[2] == agent for line in self.lines.values())
+
     @property
     def agent_parties(self) -> frozenset[str]:
         """The agents' channels, each with its server's name: who is in two calls' conversations is there once."""
@@ -92,7 +95,7 @@ class PbxSession(CallSession):
                 self.post(ev.PartyGone(at_ns=at_ns, party=event.party))
             case pbx.Askable():
                 self.post(ev.PartiesAskable(at_ns=at_ns, parties=event.parties))
-            case pbx.Abandoned():
+            case pbx.Abandoned() | pbx.Disturbed():
                 self.post(ev.CallAbandoned(at_ns=at_ns))
             case pbx.TakenBack():
                 self.post(ev.CallTakenBack(at_ns=at_ns))

@@ -95,6 +95,10 @@ class CallSession:
         """The agent's name: the user part of the address the call was routed to."""
         return self.agent_uri.partition(":")[2].partition("@")[0]
 
+    def is_with(self, agent: str) -> bool:
+        """Whether *agent* is on this call."""
+        return self.agent == agent
+
     @property
     def agent_parties(self) -> frozenset[str]:
         """What a conversation that more than one call has a recorder in is known by: none here."""

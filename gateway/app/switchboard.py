@@ -210,25 +210,30 @@ class Switchboard:
 
     def agents_call(self, agent: str) -> CallSession:
         """Return the call *agent* is talking on (the newest of several). Raises `NoSuchCall`."""
-        of_agent = [s for s in self.sessions.values() if s.agent == agent and s.call.rules.records]
+        of_agent = [s for s in self.sessions.values() if s.is_with(agent) and s.call.rules.records]
         talking = [s for s in of_agent if s.call.phase is Phase.TALKING]
         if not talking:
             raise NoSuchCall("the agent is on no call")
         return talking[-1]
 
     async def for_agent(
-        self, agent: str, ask: Callable[[CallSession], Awaitable[Outcome]]
+        self, agent: str, ask: Callable[[CallSession], Awaitable[Outcome]], *, pauses: bool
     ) -> tuple[CallSession, Outcome]:
         """Ask the same of the call *agent* is talking on and of every other call that has its recorder in the same
         conversation (a conference of several callers who were asked). Returns the call whose outcome counts: one that
-        was accepted and not observed before all others, and one that was refused only if all were. Raises
-        `NoSuchCall`."""
+        was accepted and not observed before all others, and one that was refused only if all were, or if it records
+        all the same though a pause was asked (*pauses*). Raises `NoSuchCall`."""
         newest = self.agents_call(agent)
         others = [s for s in self.sessions.values() if s is not newest and s.agent_parties & newest.agent_parties]
         sessions = [newest, *others]
         outcomes = await asyncio.gather(*(ask(session) for session in sessions))
-        asked = list(zip(sessions, outcomes, strict=True))
-        return min(asked, key=lambda one: (not one[1].accepted, one[1].observed))
+
+        def rank(one: tuple[CallSession, Outcome]) -> tuple[bool, bool]:
+            session, outcome = one
+            records = pauses and session.call.recorder.observed is RecorderState.ON
+            return not outcome.accepted and not records, outcome.observed
+
+        return min(zip(sessions, outcomes, strict=True), key=rank)
 
     async def pause(self, call_id: str, *, actor: str, reason: str = AGENT_KEY) -> Outcome:
         """Set a hold; answers when the pause was observed, or says that it was not."""

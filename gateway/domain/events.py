@@ -197,7 +197,7 @@ class CallTakenBack(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallAbandoned(Event):
-    """Whoever called the person we are asking has hung up."""
+    """Whoever called the person we are asking has hung up, or somebody else can be heard beside him."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,9 @@ CHANNEL = "channel"
 ALONE = "nobody_covered"
 """The hold of a caller whose last covered party has left him: whoever comes next may be anybody."""
 
+MOST_TRIES = 3
+"""So often somebody who joined is tried to be sent to be asked."""
+
 RETURN_TIMER = "return"
 RETURN_LIMIT_MS = 2_000
 """A caller who agreed waits so long for his evidence to be on the disk; then he goes on, unrecorded."""
@@ -55,6 +58,8 @@ class PbxCall(Call):
         self.others: dict[str, bool] = {}
         self.in_sight = True
         self._askable: frozenset[str] = frozenset()
+        self._tries: dict[str, int] = {}
+        """How often somebody could not be sent to be asked."""
         self._asked: set[str] = set()
         self._told_pbx = False
         self._returned = False
@@ -172,8 +177,10 @@ class PbxCall(Call):
             self._talk(told=False)
 
     def _abandoned(self, event: ev.CallAbandoned) -> None:
-        """Nobody waits for the answer any more: the question ends, and the PBX does what it does then."""
+        """Nobody waits for the answer, or it may be somebody else's: the question ends, nothing answers it any more,
+        and the PBX does what it does then."""
         if self.phase in (Phase.ASKING, Phase.TELLING):
+            self._step(CALLER, ev.PartyLeft(at_ns=event.at_ns))
             self._emit(do.HangUpLeg(CALLER))
 
     def _hang_up(self, event: ev.HangUpRequested) -> None:
@@ -247,14 +254,17 @@ class PbxCall(Call):
 
     def _not_asked(self, event: ev.PartyNotAsked) -> None:
         """He may be, once the conversation has changed again."""
-        self._asked.discard(event.party)
+        self._tries[event.party] = self._tries.get(event.party, 0) + 1
+        if self._tries[event.party] < MOST_TRIES:
+            self._asked.discard(event.party)
         self._log("ask.joined", party=event.party, how="not possible")
 
     def _ask_who_joined(self) -> bool:
         """Whoever keeps the caller from being recorded is asked or told: once, and one at a time, since who else can be
         taken out of the conversation is another question when one was."""
-        strangers = (party for party, covered in self.others.items() if not covered and party not in self._asked)
-        party = next((party for party in strangers if party in self._askable), "")
+        strangers = [party for party, covered in self.others.items() if not covered and party not in self._asked]
+        askable = [party for party in strangers if party in self._askable]
+        party = min(askable, key=lambda party: self._tries.get(party, 0), default="")
         recordable = self.desired is not RecorderState.OFF and self.recorder.stage is not Stage.FAILED
         if not party or not recordable or self.rules.joining is Joining.KEEP_OUT:
             return False

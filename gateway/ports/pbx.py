@@ -102,6 +102,11 @@ class Joined(PbxEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Disturbed(PbxEvent):
+    """Somebody else can be heard where the asked person is being asked: what is answered there may be that one's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Askable(PbxEvent):
     """These, of those who joined, can be taken out of the conversation now, and be brought back: all there are."""
 

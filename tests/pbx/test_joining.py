@@ -8,11 +8,12 @@ import pytest
 from gateway.adapters.softphone import Call
 from gateway.app.pbx_session import PbxSession
 from tests.pbx.scene import hears, hears_only, silent, speaking
-from tests.pbx.test_gateway import kept, press, recorded
+from tests.pbx.test_gateway import agents_channel, kept, press, recorded
 from tests.pbx.test_parties import (
     calls_in,
     given_to_a_stranger,
     in_a_room,
+    name_of,
     paused_for_a_stranger,
     recorded_again,
     strangers,
@@ -399,3 +400,155 @@ async def test_in_a_conference_two_strangers_are_asked_one_after_the_other(tmp_p
         for call in (first, second, caller, agent):
             await call.hang_up()
         await w.over(session)
+
+
+# --- what becomes of the conversation while a stranger is asked ---
+
+
+async def transferred_to(w: Whole, session: PbxSession, context: str, exten: str) -> None:
+    """The agent gives the caller away while the stranger is being asked."""
+    name = await name_of(w, agents_channel(session))
+    await w.observer.action("BlindTransfer", Channel=name, Context=context, Exten=exten)
+
+
+async def refuses(stranger: Call, theirs: PbxSession) -> None:
+    await stranger.send_digit("2", 80)
+    assert await theirs.wait_for(lambda: theirs.call.verdict == "refused", 5_000)
+
+
+async def test_a_stranger_is_not_put_where_the_caller_is_being_asked(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, _, stranger, session, theirs = await three_way(w)
+        await transferred_to(w, session, "consent-example-inbound", "7600")
+        await w.asked(session)
+        await refuses(stranger, theirs)
+        assert await stranger.ended(10) and not hears(caller, STRANGER)
+        assert session.call.verdict == "pending", "nobody answered for him"
+        await caller.send_digit("1", 80)
+        again = await w.agent_answers()
+        await w.connected(caller, again)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        await asyncio.sleep(0.5)
+        await caller.hang_up()
+        await w.over(session)
+
+
+async def test_whoever_gets_into_the_bridge_of_a_question_answers_nothing(tmp_path: Path) -> None:
+    """Whatever brought him there: a BridgeAdd of the site's own."""
+    async with whole(tmp_path) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        stranger = await calls_in(w, "7400")
+        await stranger.answered(10)
+        channels = await w.switch.cli_until("core show channels concise", "!Wait!")
+        waiting = next(line.split("!")[0] for line in channels.splitlines() if "!Wait!" in line)
+        await w.observer.set_variable(waiting, "CONSENT_PEER", await name_of(w, session.channel.channel))
+        await w.observer.action("Redirect", Channel=waiting, Context="consent-back", Exten="s", Priority="1")
+        assert await session.wait_for(lambda: session.call.verdict == "unanswered", 5_000)
+        await stranger.send_digit("1", 80)
+        await asyncio.sleep(0.5)
+        assert session.call.verdict == "unanswered"
+        await stranger.hang_up()
+        await caller.hang_up()
+        await w.over(session)
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["talking", "ringing"])
+async def test_a_stranger_is_not_put_into_the_callers_next_conversation(tmp_path: Path, answers: bool) -> None:
+    async with whole(tmp_path) as w:
+        caller, _, stranger, session, theirs = await three_way(w)
+        await transferred_to(w, session, "of-the-site", "colleague")
+        colleague = speaking(await w.agent.incoming(15), AGENT)
+        if answers:
+            await colleague.accept()
+            await w.connected(caller, colleague)
+        await refuses(stranger, theirs)
+        assert await stranger.ended(10)
+        if not answers:
+            await colleague.accept()
+            await w.connected(caller, colleague)
+        assert not hears(colleague, STRANGER) and not hears(caller, STRANGER)
+        await recorded_again(session)
+        await asyncio.sleep(0.5)
+        await colleague.hang_up()
+        assert await caller.ended(5), "he waits for nobody"
+        await w.over(session)
+
+
+async def test_a_reconnection_does_not_forget_a_stranger_who_is_being_asked(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, stranger, session, theirs = await three_way(w)
+        w.wire.cut()
+        await w.until(lambda: not session.call.confirmed)
+        w.wire.mend()
+        await w.until(lambda: session.call.confirmed)
+        await asyncio.sleep(0.3)
+        assert strangers(session) and session.call.recorder.observed == "paused"
+        silent(agent)
+        await refuses(stranger, theirs)
+        await together(caller, stranger)
+        await asyncio.sleep(0.5)
+        await stranger.hang_up()
+        await recorded_again(session)
+        await agent.hang_up()
+        assert await caller.ended(5), "he waits for nobody"
+        await w.over(session)
+
+
+async def test_a_gateway_that_stops_leaves_nobody_waiting_for_a_stranger(tmp_path: Path) -> None:
+    async with whole(tmp_path, judged=False) as w:
+        caller, agent, stranger, *_ = await three_way(w)
+        await w.gateways.aclose()
+        await stranger.hang_up()
+        await agent.hang_up()
+        assert await caller.ended(5)
+
+
+async def test_a_second_caller_of_ours_in_the_conference_waits_for_the_stranger_too(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, stranger, session, theirs = await asked_in_a_room(w)
+        second, _ = await w.call(f"sip:7800@127.0.0.1:{w.switch.sip_port}")
+        await w.until(lambda: len(w.gateway.switchboard.sessions) == 3)
+        other = await w.session()
+        await w.asked(other)
+        silent(second)
+        await second.send_digit("1", 80)
+        await w.until(lambda: bool(strangers(other)))
+        assert strangers(session)
+        await refuses(stranger, theirs)
+        await together(caller, stranger)
+        assert other.call.recorder.observed in ("off", "paused") and session.call.recorder.observed == "paused"
+        await stranger.hang_up()
+        await recorded_again(session)
+        assert await other.wait_for(lambda: other.call.recorder.observed == "on", 5_000)
+        for call in (caller, second, agent):
+            await call.hang_up()
+        await w.over(session)
+
+
+async def test_a_stranger_in_a_conference_of_two_asked_callers_is_asked_once(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await in_a_room(w)
+        second, _ = await w.call(f"sip:7800@127.0.0.1:{w.switch.sip_port}")
+        await w.until(lambda: len(w.gateway.switchboard.sessions) == 2)
+        other = await w.session()
+        await w.asked(other)
+        for call in (caller, second, agent):
+            silent(call)
+        await second.send_digit("1", 80)
+        assert await other.wait_for(lambda: other.call.recorder.observed == "on", 10_000)
+        stranger = await calls_in(w, "7200")
+        await w.until(lambda: len(w.gateway.switchboard.sessions) == 3)
+        theirs = await w.session()
+        await w.asked(theirs)
+        await stranger.send_digit("1", 80)
+        silent(stranger)
+        speaking(caller, PERSON)
+        await w.until(lambda: hears_only(stranger, PERSON))
+        await recorded_again(session)
+        await recorded_again(other)
+        await asyncio.sleep(0.5)
+        for call in (stranger, caller, second, agent):
+            await call.hang_up()
+        await w.over(session)
+        await w.over(other)

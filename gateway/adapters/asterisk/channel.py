@@ -9,6 +9,7 @@ looked for afterwards.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -26,6 +27,7 @@ from gateway.ports.pbx import (
     AgentWants,
     Askable,
     ChannelEnded,
+    Disturbed,
     ForeignRecorder,
     Joined,
     KeyPressed,
@@ -93,7 +95,7 @@ class AsteriskChannel:
         is_bridged: Callable[[], bool],
         on_forget: Callable[["AsteriskChannel"], None],
         on_change: Callable[[], None],
-        on_aside: Callable[[str, bool], None],
+        on_aside: Callable[[str, bool], bool],
     ) -> None:
         self.channel = channel
         self.linkedid = linkedid
@@ -120,6 +122,8 @@ class AsteriskChannel:
         self._lamp_name: str | None = None
         self._others: dict[str, Other] = {}
         self._ways: dict[str, Way] = {}
+        self._aside: set[str] = set()
+        """Who was taken out of the conversation, and is not back."""
         self._last_key = ("", "", 0)
         self._usher = Usher(channel, self._act)
         self._turn = asyncio.Lock()
@@ -168,6 +172,8 @@ class AsteriskChannel:
     async def close(self) -> None:
         self._wanted = "closed"
         await self._bring_about()
+        if self._aside:
+            await self._usher.stay_no_more()
 
     async def ask_again(self) -> None:
         others = list(self._others)
@@ -179,11 +185,19 @@ class AsteriskChannel:
         way = self._ways.get(party, "")
         if not way:
             raise PbxRefused("he cannot be taken out of the conversation any more")
-        self._on_aside(party, way != "both")
+        if way == "both":
+            await self._usher.take_party(party, way, call_id)
+            return
+        if not self._on_aside(party, True):
+            return  # another call of ours asks him, and his answer counts for this one too
+        self._aside.add(party)
         try:
             await self._usher.take_party(party, way, call_id)
-        except (PbxUnavailable, PbxRefused):
+        except PbxRefused:
+            self._aside.discard(party)
             self._on_aside(party, False)
+            self._ways = {}  # told anew, should he or another still be askable
+            self._on_change()
             raise
 
     async def lamp(self, state: Literal["on", "paused", "off"]) -> None:
@@ -284,17 +298,39 @@ class AsteriskChannel:
         if self._ways is ways:
             self._tell(Askable(time.monotonic_ns(), frozenset(ways)))
 
-    def aside_over(self, *, back: bool) -> None:
+    def aside_over(self, party: str, *, back: bool) -> None:
         """Who was taken aside is *back*, or gone. Whoever waits for him then, left by all others, waits for nobody."""
-        spawn(self._aside_over(back), name="stay no more")
+        self._aside.discard(party)
+        if not self._aside:
+            spawn(self._stay_no_more(hang_up=not back), name="stay no more")
 
-    async def _aside_over(self, back: bool) -> None:
+    async def _stay_no_more(self, *, hang_up: bool) -> None:
         try:
             await self._usher.stay_no_more()
-            if not back and not self._is_bridged() and await self._usher.waits():
+            if hang_up and not self._is_bridged() and await self._usher.waits():
                 await self._act("Hangup", Cause="16")
         except (PbxUnavailable, PbxRefused) as error:
             _log.warning("somebody who may wait was not told to go on", server=self.server, error=str(error))
+
+    def bring_back(self, party: str, *, waits: bool) -> None:
+        """Who was taken aside has been asked: back into the asked person's bridge, or to where he *waits*."""
+        spawn(self._bring_back(party, waits), name="bring back")
+
+    async def _bring_back(self, party: str, waits: bool) -> None:
+        try:
+            await self._usher.bring_back(party, waits=waits)
+            return
+        except PbxRefused as error:
+            _log.warning("somebody who was asked was not brought back", server=self.server, error=str(error))
+        except PbxUnavailable as error:
+            _log.error("somebody who was asked was not brought back", server=self.server, error=str(error))
+            return
+        with suppress(PbxUnavailable, PbxRefused):
+            await self._usher.let_go(party)
+
+    def disturbed(self) -> None:
+        """Somebody else is in the bridge of the question."""
+        self._tell(Disturbed(time.monotonic_ns()))
 
     def recorder_started(self) -> None:
         """Some recorder started on the channel."""
@@ -314,6 +350,8 @@ class AsteriskChannel:
         if not there:
             self.replaced()
             return
+        if not self._aside:
+            await self._stay_no_more(hang_up=False)
         await self._withdrawn_unseen()
         self._tell(Sight(time.monotonic_ns(), clear=True))
         if self._wanted != "none":

@@ -14,7 +14,7 @@ import structlog
 from gateway.adapters.asterisk.channel import AsteriskChannel, Guard, Other
 from gateway.adapters.asterisk.spool import left_behind
 from gateway.adapters.asterisk.starter import RecorderStarter
-from gateway.adapters.asterisk.usher import Way
+from gateway.adapters.asterisk.usher import AFTER_BRIDGE, WAIT, Way
 from gateway.app.tasks import spawn
 from gateway.ports.manager import (
     ActionRefused,
@@ -125,6 +125,19 @@ def _header(incoming: Incoming, name: str) -> str:
     return next((value for key, value in incoming.headers if key.lower() == name), "")
 
 
+@dataclass(slots=True)
+class _Aside:
+    """Somebody who is taken out of a conversation to be asked: *asker*, the watched channel of whom he is taken from;
+    *bridge*, the conversation; *left* it; *returns* to it; *lost*: that person talks elsewhere now."""
+
+    asker: str
+    bridge: str
+    name: str
+    left: bool = False
+    returns: bool = False
+    lost: bool = False
+
+
 class Switch:
     """One server's calls: who is connected to whom, and which of them are ours."""
 
@@ -145,10 +158,10 @@ class Switch:
         """Bridge and channel of those who were told of it."""
         self._expected: dict[str, tuple[str, str]] = {}
         """Channels of a watched call that nobody is connected to yet: unique id to (linked id, name)."""
-        self._leaving: dict[str, str] = {}
-        """Who is about to be taken aside to be asked: unique id to the channel of the person he talks to."""
-        self._aside: dict[str, tuple[str, str]] = {}
-        """Who was, and is not back with anybody: unique id to (that channel, his own name)."""
+        self._aside: dict[str, _Aside] = {}
+        """Who was, or is about to be, taken out of a conversation to be asked, until he is with somebody or gone."""
+        self._disturbed: set[str] = set()
+        """Watched channels in a bridge with us, where they are being asked, and with somebody else."""
         self._swept = asyncio.Event()
         """Every recorder that an earlier gateway had left running when this connection was made was stopped."""
 
@@ -172,7 +185,7 @@ class Switch:
             is_bridged=lambda: channel in self._where,
             on_forget=self._forget,
             on_change=self._look_round,
-            on_aside=lambda party, goes: self._takes_aside(party, channel if goes else ""),
+            on_aside=lambda party, goes: self._claim(party, channel) if goes else self._release(party, channel),
         )
         self._watched[channel] = watched
         spawn(watched.look_for_foreign(), name="foreign recorders")
@@ -201,10 +214,13 @@ class Switch:
         self._where = {member: bridge for bridge, members in self._bridges.items() for member in members}
         self._named = {name: member for members in self._bridges.values() for member, name in members.items()}
         self._expected.clear()
-        self._leaving.clear()
-        self._aside.clear()
         self._rooms.clear()
         self._rooms_told.clear()
+        for party in self._aside.keys() - names.keys():
+            self._is_over(party, back=False)
+        for party, aside in self._aside.items():
+            aside.left = self._where.get(party) != aside.bridge
+            self._lose_if_elsewhere(party, aside)
         for channel in list(self._watched.values()):
             spawn(channel.back_in_sight(there=channel.channel in names), name="channel seen again")
         self._look_round()
@@ -237,6 +253,9 @@ class Switch:
                 return True
             await client.action("StopMixMonitor", {"Channel": channel, "MixMonitorID": answer.get("Value")})
             await client.action("Setvar", {"Channel": channel, "Variable": "CONSENT_VERDICT", "Value": "unknown"})
+            after = await client.action("Getvar", {"Channel": channel, "Variable": AFTER_BRIDGE})
+            if after.get("Value").startswith(WAIT):
+                await client.action("Setvar", {"Channel": channel, "Variable": AFTER_BRIDGE, "Value": ""})
         except ActionRefused as error:
             return not error.is_shutdown  # else the channel or its recorder is gone already
         except ManagerError as error:
@@ -259,14 +278,17 @@ class Switch:
         if event.get("BridgeType") != "basic":
             self._places.add(bridge)
         self._where[uniqueid], self._named[name] = bridge, uniqueid
+        for party, aside in list(self._aside.items()):
+            if aside.asker == uniqueid:
+                self._lose_if_elsewhere(party, aside)
         self._look_round()
         self._guard_rooms()
 
     def _left(self, event: ManagerEvent) -> None:
         uniqueid, bridge = event.get("Uniqueid"), event.get("BridgeUniqueid")
         if self._where.get(uniqueid) == bridge:
-            if uniqueid in self._leaving:
-                self._aside[uniqueid] = self._leaving.pop(uniqueid), self._bridges[bridge][uniqueid]
+            if uniqueid in self._aside and self._aside[uniqueid].bridge == bridge:
+                self._aside[uniqueid].left = True
             self._leave(uniqueid)
             if uniqueid in self._watched:
                 self._watched[uniqueid].moved(bridged=False)
@@ -292,7 +314,6 @@ class Switch:
     def _hung_up(self, event: ManagerEvent) -> None:
         uniqueid = event.get("Uniqueid")
         self._expected.pop(uniqueid, None)
-        self._leaving.pop(uniqueid, None)
         self._leave(uniqueid)
         self._is_over(uniqueid, back=False)
         self._hanging_up(event)
@@ -350,6 +371,9 @@ class Switch:
 
     def _user_event(self, event: ManagerEvent) -> None:
         uniqueid, name = event.get("Uniqueid"), event.get("UserEvent")
+        if name == "ConsentBack":
+            self._bring_back(uniqueid)
+            return
         if name in ("ConsentPause", "ConsentResume"):
             for theirs in list(self._watched.values()):
                 if self.server.covers(self._others(theirs).get(uniqueid, "")):
@@ -366,11 +390,11 @@ class Switch:
     # --- who is connected to whom -----------------------------------------------------------------------------------
 
     def _look_round(self) -> None:
-        for party in [party for party in self._aside if self._is_with_somebody(party)]:
+        for party in [party for party, aside in self._aside.items() if aside.left and self._is_with_somebody(party)]:
             self._is_over(party, back=True)
         for ours in list(self._watched.values()):
             expected = {u: name for u, (linkedid, name) in self._expected.items() if linkedid == ours.linkedid}
-            aside = {u: name for u, (channel, name) in self._aside.items() if channel == ours.channel}
+            aside = self._aside_of(ours)
             coming = {
                 uniqueid: Other(line, agent=False, covered=self._is_covered(uniqueid, line))
                 for uniqueid, name in (expected | aside).items()
@@ -387,24 +411,87 @@ class Switch:
                 for uniqueid, line in beside.items()
             }
             ours.others(coming | present)
+        self._look_for_disturbance()
+
+    def _look_for_disturbance(self) -> None:
+        """Nobody but us may be in the bridge in which somebody is asked: it may be his keys that we hear."""
+        disturbed = {
+            channel for channel in self._watched if self._is_with_us(channel) and self._is_with_somebody(channel)
+        }
+        for channel in disturbed - self._disturbed:
+            self._watched[channel].disturbed()
+        self._disturbed = disturbed
+
+    def _is_with_us(self, uniqueid: str) -> bool:
+        bridge = self._bridges.get(self._where.get(uniqueid, ""), {})
+        return any(name.startswith(f"{self.server.endpoint}-") for name in bridge.values())
 
     def _is_with_somebody(self, uniqueid: str) -> bool:
-        """Whether somebody can hear him: nobody can who is not in a bridge, or in one with us alone."""
-        bridge = self._bridges.get(self._where.get(uniqueid, ""), {})
-        return any(self._line(name) for other, name in bridge.items() if other != uniqueid)
+        """Whether somebody can hear him, or could: nobody can who is in no bridge, or in one with us alone."""
+        place = self._where.get(uniqueid, "")
+        bridge = self._bridges.get(place, {})
+        return place in self._places or any(self._line(name) for other, name in bridge.items() if other != uniqueid)
 
-    def _takes_aside(self, party: str, channel: str) -> None:
-        """Somebody is about to be taken out of the conversation with *channel*, or ("") is not after all."""
-        if channel:
-            self._leaving[party] = channel
-        else:
-            self._leaving.pop(party, None)
+    # --- who was taken aside to be asked ----------------------------------------------------------------------------
+
+    def _aside_of(self, ours: AsteriskChannel) -> dict[str, str]:
+        """Who counts as present, though he was taken aside: in the conversation he was taken out of, whoever took him,
+        and with the person he was taken from."""
+        here = self._where.get(ours.channel, "")
+        return {
+            party: aside.name
+            for party, aside in self._aside.items()
+            if aside.left
+            and party != ours.channel
+            and (here == aside.bridge or (aside.asker == ours.channel and not aside.lost))
+        }
+
+    def _claim(self, party: str, asker: str) -> bool:
+        """*asker*'s call is about to take somebody aside. Says whether it may: nobody is taken by two."""
+        bridge = self._where.get(party, "")
+        if party in self._aside or not bridge:
+            return False
+        self._aside[party] = _Aside(asker, bridge, self._bridges[bridge][party])
+        return True
+
+    def _release(self, party: str, asker: str) -> bool:
+        """He was not taken aside after all. Says whether he was *asker*'s to take."""
+        mine = party in self._aside and self._aside[party].asker == asker
+        if mine:
+            del self._aside[party]
+        return mine
 
     def _is_over(self, party: str, *, back: bool) -> None:
         """Somebody who was taken aside, if he was, is with somebody again, or gone."""
-        channel, _ = self._aside.pop(party, ("", ""))
-        if channel in self._watched:
-            self._watched[channel].aside_over(back=back)
+        aside = self._aside.pop(party, None)
+        if aside is not None and aside.asker in self._watched:
+            self._watched[aside.asker].aside_over(party, back=back)
+
+    def _lose_if_elsewhere(self, party: str, aside: "_Aside") -> None:
+        """The person he was taken from talks elsewhere now: there is no conversation to bring him back to."""
+        here = self._where.get(aside.asker)
+        if here not in (None, aside.bridge) and not aside.returns and not aside.lost:
+            aside.lost = True
+            if aside.asker in self._watched:
+                self._watched[aside.asker].aside_over(party, back=True)
+
+    def _bring_back(self, party: str) -> None:
+        """He has been asked, and waits to be brought back."""
+        aside = self._aside.get(party)
+        if aside is None:
+            return  # another gateway's
+        asker, here = self._watched.get(aside.asker), self._where.get(aside.asker)
+        aside.returns = asker is not None and not aside.lost and here in (None, aside.bridge)
+        if aside.returns and asker is not None:
+            asker.bring_back(party, waits=here is None)
+        else:
+            spawn(self._let_go(party), name="let go")
+
+    async def _let_go(self, party: str) -> None:
+        try:
+            await self.server.client.action("Hangup", {"Channel": party, "Cause": "16"})
+        except ManagerError as error:
+            _log.warning("somebody whose conversation is gone was not let go", error=type(error).__name__)
 
     def _way(self, ours: AsteriskChannel, other: str, *, alone: bool) -> Way:
         """How somebody who is connected can be taken to the gate: not at all, if he was asked in a call of his own.

@@ -12,6 +12,7 @@ Way = Literal["", "both", "aside", "room"]
 alone, out of a conversation that goes on; alone, out of a conference, to which he goes back by his own dialplan."""
 
 AFTER_BRIDGE: Final = "CHANNEL(after_bridge_goto)"
+WAIT: Final = "consent-wait"
 PLACE: Final = re.compile(r"[A-Za-z0-9_*#+.-]{1,80}")
 """A context or an extension that can be named in a Goto without becoming something else."""
 
@@ -34,30 +35,46 @@ class Usher:
     async def take_party(self, party: str, way: Literal["both", "aside", "room"], call_id: str) -> None:
         """Send *party* to the gate, as somebody who joins *call_id*. `PbxRefused` too when he could not come back."""
         place = await self._place(party) if way == "room" else ""
-        name = await self._read(self._channel, "CHANNEL(name)")
+        peer = await self._read(self._channel, "CHANNEL(name)") if way == "both" else ""
         # His lamp is nobody's: the agent's, which he may have inherited, shows the call that the agent took part in.
-        await self._tell(party, CONSENT_PEER=name, CONSENT_PLACE=place, CONSENT_JOINS=call_id, CONSENT_LAMP="")
+        await self._tell(party, CONSENT_PEER=peer, CONSENT_PLACE=place, CONSENT_JOINS=call_id, CONSENT_LAMP="")
         if way == "both":
             await self._redirect(party, "consent-gate-again", waits=self._channel)
             return
         if way == "aside":
             await self._stay()
-        await self._redirect(party, "consent-gate-aside")
+        try:
+            await self._redirect(party, "consent-gate-aside")
+        except PbxRefused:
+            await self.stay_no_more()
+            raise
+
+    async def bring_back(self, party: str, *, waits: bool) -> None:
+        """Send *party* back into the bridge that the asked person is in, or (*waits*) to him where he waits alone."""
+        if waits and not await self.waits():
+            raise PbxRefused("the asked person is elsewhere")
+        await self._tell(party, CONSENT_PEER=await self._read(self._channel, "CHANNEL(name)"))
+        await self._redirect(party, "consent-back-both" if waits else "consent-back")
+
+    async def let_go(self, party: str) -> None:
+        """Hang up on somebody whose conversation is gone."""
+        await self._act("Hangup", Channel=party, Cause="16")
 
     async def _stay(self) -> None:
         """When everybody else leaves the asked person, let him wait for who was taken aside."""
-        if await self._read(self._channel, AFTER_BRIDGE):
+        planned = await self._read(self._channel, AFTER_BRIDGE)
+        if planned and not planned.startswith(WAIT):
             raise PbxRefused("the dialplan has plans for the asked person after this conversation")
-        await self._tell(self._channel, **{AFTER_BRIDGE: "consent-wait,s,1"})
+        await self._tell(self._channel, **{AFTER_BRIDGE: f"{WAIT},s,1"})
 
     async def stay_no_more(self) -> None:
-        """Who was taken aside is back, or gone."""
-        if (await self._read(self._channel, AFTER_BRIDGE)).startswith("consent-wait"):
+        """Nobody is aside any more."""
+        if (await self._read(self._channel, AFTER_BRIDGE)).startswith(WAIT):
             await self._tell(self._channel, **{AFTER_BRIDGE: ""})
 
     async def waits(self) -> bool:
         """Whether the asked person waits, or last waited, for somebody."""
-        return await self._read(self._channel, "CONTEXT") == "consent-wait"
+        return await self._read(self._channel, "CONTEXT") == WAIT
 
     async def _place(self, channel: str) -> str:
         """Where a channel is in its dialplan, for a Goto. `PbxRefused` when that is no conference."""

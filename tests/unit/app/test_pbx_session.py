@@ -313,7 +313,8 @@ async def in_one_conversation(desk: Desk, second: str = "1.2") -> tuple[PbxSessi
 
 async def asks_for_anna(desk: Desk, *, resume: bool = False) -> asyncio.Task[tuple[CallSession, Outcome]]:
     ask = desk.board.resume_session if resume else desk.board.pause_session
-    return spawn(desk.board.for_agent("anna", lambda one: ask(one, actor="agent:1", reason="agent_key")), name="ask")
+    asking = desk.board.for_agent("anna", lambda one: ask(one, actor="agent:1", reason="agent_key"), pauses=not resume)
+    return spawn(asking, name="ask")
 
 
 async def test_an_agents_request_reaches_every_recorder_of_his_conversation(desk: Desk) -> None:
@@ -344,6 +345,29 @@ async def test_an_agents_request_counts_where_there_is_something_to_pause(desk: 
     near.sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
     session, outcome = await asked
     assert session is first and outcome.observed
+
+
+async def test_a_recorder_that_still_runs_is_no_pause_though_its_call_has_none_to_pause(desk: Desk) -> None:
+    _, other, near, far = await in_one_conversation(desk)
+    far.sink(pbx.Withdrew(desk.clock.ns))
+    await desk.until(lambda: ("close", None) in far.did)
+    asked = await asks_for_anna(desk)
+    await desk.until(lambda: ("mute", None) in near.did)
+    near.sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    session, outcome = await asked
+    assert session is other and not outcome.observed and other.call.recorder.observed == "on"
+
+
+async def test_an_agent_is_on_a_call_whoever_joined_after_him(desk: Desk) -> None:
+    """His held call is older: what he pauses is where he talks."""
+    _, talking, _, far = await in_one_conversation(desk, second="2.2")
+    far.sink(pbx.Joined(desk.clock.ns, "9.9", "PJSIP/bob", covered=True, agent=True))
+    await desk.until(lambda: talking.agent == "bob")
+    asked = await asks_for_anna(desk)
+    await desk.until(lambda: ("mute", None) in far.did)
+    far.sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    session, outcome = await asked
+    assert session is talking and outcome.observed
 
 
 async def test_an_agents_request_leaves_his_other_call_alone(desk: Desk) -> None:

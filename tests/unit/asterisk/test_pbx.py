@@ -275,6 +275,7 @@ def sent(scene: Scene, to: str) -> tuple[dict[str, str], list[dict[str, str]]]:
 
 
 TOLD = {"CONSENT_PEER": NAMES[CHANNEL], "CONSENT_PLACE": "", "CONSENT_JOINS": "CALL", "CONSENT_LAMP": ""}
+ASIDE = TOLD | {"CONSENT_PEER": ""}
 WAITS = {"CHANNEL(after_bridge_goto)": "consent-wait,s,1"}
 
 
@@ -307,7 +308,7 @@ async def asked_aside() -> Scene:
 async def test_of_three_one_is_sent_alone_and_the_asked_person_would_wait_for_him() -> None:
     scene = await asked_aside()
     told, (redirect,) = sent(scene, "1.3")
-    assert told == TOLD and redirect["Context"] == "consent-gate-aside" and "ExtraChannel" not in redirect
+    assert told == ASIDE and redirect["Context"] == "consent-gate-aside" and "ExtraChannel" not in redirect
     assert sent(scene, CHANNEL) == (WAITS, [])
 
 
@@ -332,6 +333,202 @@ async def test_nobody_else_is_taken_from_a_caller_who_is_alone_with_him_while_on
     scene.enter("b", "1.4", name="PJSIP/trunk-0000000e")
     scene.leave("b", "1.2")
     assert (await askable(scene))[-1] == set(), "the conversation that the first comes back to must go on"
+
+
+def as_channels(scene: Scene) -> dict[tuple[str, str], str]:
+    """From now on variables are each channel's own, and are what they were set to."""
+    values: dict[tuple[str, str], str] = {}
+    real = scene.manager.action
+
+    async def action(name, fields=None, **more):  # type: ignore[no-untyped-def]
+        answer = await real(name, fields, **more)
+        if name == "Setvar":
+            values[fields["Channel"], fields["Variable"]] = fields["Value"]
+        if name == "Getvar" and (found := values.get((fields["Channel"], fields["Variable"]))) is not None:
+            return ManagerResponse(fields=(("Value", found),))
+        return answer
+
+    scene.manager.action = action  # type: ignore[method-assign]
+    return values
+
+
+AFTER = "CHANNEL(after_bridge_goto)"
+
+
+def redirects(scene: Scene) -> list[tuple[str, str]]:
+    return [(a.fields["Channel"], a.fields["Context"]) for a in scene.manager.sent if a.name == "Redirect"]
+
+
+async def back(scene: Scene) -> list[tuple[str, str]]:
+    """He has been asked, and waits: where he is sent."""
+    before = len(redirects(scene))
+    scene.event("UserEvent", "1.3", UserEvent="ConsentBack")
+    await scene.rest()
+    return redirects(scene)[before:]
+
+
+async def test_who_was_asked_aside_is_brought_back_into_the_bridge_he_was_taken_from() -> None:
+    scene = await asked_aside()
+    assert await back(scene) == [("1.3", "consent-back")]
+    assert sent(scene, "1.3")[0]["CONSENT_PEER"] == NAMES[CHANNEL]
+
+
+@pytest.mark.parametrize(("context", "way"), [("consent-wait", [("1.3", "consent-back-both")]), ("from-site", [])])
+async def test_who_was_asked_aside_is_brought_to_whom_all_others_left(context: str, way: list[tuple[str, str]]) -> None:
+    scene = await asked_aside()
+    scene.leave("b", "1.2")
+    scene.leave("b", CHANNEL)
+    scene.manager.variables["CONTEXT"] = context
+    assert await back(scene) == way
+    assert bool(scene.manager.told("Hangup")) is (not way), "the asked person is elsewhere: he is let go"
+    scene.enter("c", CHANNEL)
+    scene.enter("c", "1.3")
+    if way:
+        assert not scene.of(pbx.Left)[1:], "only the agent has left"
+
+
+async def test_who_was_asked_aside_is_let_go_when_the_asked_person_talks_to_others() -> None:
+    scene = await asked_aside()
+    values = as_channels(scene)
+    values[CHANNEL, AFTER] = "consent-wait,s,1"
+    scene.leave("b", "1.2")
+    scene.enter("c", CHANNEL)
+    scene.enter("c", "1.4", name="PJSIP/alice-0000000e")
+    await scene.rest()
+    assert {event.party for event in scene.of(pbx.Left) if isinstance(event, pbx.Left)} == {"1.2", "1.3"}
+    assert values[CHANNEL, AFTER] == "", "he waits for nobody in his next conversation"
+    assert await back(scene) == []
+    assert [a.fields for a in scene.manager.sent if a.name == "Hangup"] == [{"Channel": "1.3", "Cause": "16"}]
+
+
+async def test_who_is_nobodys_here_is_left_to_the_gateway_whose_he_is() -> None:
+    scene = await open_scene()
+    assert await back(scene) == [] and not scene.manager.told("Hangup")
+
+
+async def test_a_reconnection_does_not_forget_who_is_aside() -> None:
+    scene = await asked_aside()
+    values = as_channels(scene)
+    values[CHANNEL, AFTER] = "consent-wait,s,1"
+    names = {CHANNEL: NAMES[CHANNEL], "1.2": NAMES["1.2"], "1.3": NAMES["1.3"]}
+    here = tuple(ManagerChannel(u, LINKEDID, name, "Up", "", None) for u, name in names.items())
+    scene.manager.switch = ManagerSnapshot(here, (ManagerBridge("b", "softmix", (CHANNEL, "1.2")),))
+    scene.manager.lose(None)
+    await scene.rest()
+    scene.manager.connect()
+    await scene.rest()
+    assert not scene.of(pbx.Left) and values[CHANNEL, AFTER] == "consent-wait,s,1"
+    assert await back(scene) == [("1.3", "consent-back")]
+    scene.manager.switch = ManagerSnapshot(here[:2], (ManagerBridge("b", "simple", (CHANNEL, "1.2")),))
+    scene.manager.lose(None)
+    await scene.rest()
+    scene.manager.connect()
+    await scene.until(lambda: values[CHANNEL, AFTER] == "")
+    assert len(scene.of(pbx.Left)) == 1
+
+
+async def test_a_redirect_that_nobody_answered_leaves_nothing_behind() -> None:
+    scene = await open_scene()
+    values = as_channels(scene)
+    scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
+    scene.manager.answers["Redirect"] = ActionTimedOut("fake", "no answer")
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    with pytest.raises(pbx.PbxUnavailable):
+        await scene.channel.ask_party("1.3", "CALL")
+    scene.leave("b", "1.3")
+    assert not scene.of(pbx.Left), "perhaps it was carried out"
+    scene.event("Hangup", "1.3")
+    await scene.until(lambda: values[CHANNEL, AFTER] == "")
+    assert len(scene.of(pbx.Left)) == 1
+
+
+async def test_a_redirect_that_was_refused_leaves_nothing_behind_and_is_told_anew() -> None:
+    scene = await open_scene()
+    values = as_channels(scene)
+    scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
+    scene.manager.answers["Redirect"] = ActionRefused("fake", "Redirect", "no such channel")
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    before = await askable(scene)
+    with pytest.raises(pbx.PbxRefused):
+        await scene.channel.ask_party("1.3", "CALL")
+    assert values[CHANNEL, AFTER] == "" and await askable(scene) == [*before, {"1.3"}]
+
+
+async def test_a_stranger_of_two_asked_callers_is_taken_by_one_and_counts_for_both() -> None:
+    scene = await open_scene()
+    heard: list[pbx.PbxEvent] = []
+    other = scene.pbx.find(invite(channel="1.5"), heard.append)
+    scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    scene.enter("b", "1.5", name="PJSIP/trunk-000000aa")
+    await scene.rest()
+    await asyncio.gather(scene.channel.ask_party("1.3", "CALL"), other.ask_party("1.3", "OTHER"))
+    assert redirects(scene) == [("1.3", "consent-gate-aside")]
+    scene.leave("b", "1.3")
+    gone = [event for event in (*heard, *scene.heard) if isinstance(event, pbx.Left)]
+    assert not gone
+    scene.enter("b", "1.6", name="PJSIP/trunk-000000ab")
+    third: list[pbx.PbxEvent] = []
+    scene.pbx.find(invite(channel="1.6"), third.append)
+    scene.event("DTMFEnd", "1.6")
+    scene.enter("b", "1.7", name="PJSIP/alice-000000ac")
+    assert "1.3" in {event.party for event in third if isinstance(event, pbx.Joined)}, "whoever comes later, too"
+
+
+async def test_two_strangers_of_one_bridge_are_asked_one_after_the_other() -> None:
+    scene = await open_scene()
+    values = as_channels(scene)
+    scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    scene.enter("b", "1.4", name="PJSIP/trunk-0000000e")
+    await scene.rest()
+    await scene.channel.ask_party("1.3", "CALL")
+    scene.leave("b", "1.3")
+    await scene.channel.ask_party("1.4", "CALL")
+    scene.leave("b", "1.4")
+    scene.enter("b", "1.3")
+    await scene.rest()
+    assert values[CHANNEL, AFTER] == "consent-wait,s,1", "one of two is back"
+    scene.event("Hangup", "1.4")
+    await scene.until(lambda: values[CHANNEL, AFTER] == "")
+
+
+async def test_who_goes_by_himself_before_he_could_be_taken_is_gone() -> None:
+    scene = await in_a_room()
+    real = scene.channel._usher._place
+
+    async def leaves_meanwhile(channel: str) -> str:
+        scene.leave("room", "1.3")
+        scene.manager.variables["CHANNEL(appname)"] = "Wait"
+        return await real(channel)
+
+    scene.channel._usher._place = leaves_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(pbx.PbxRefused):
+        await scene.channel.ask_party("1.3", "CALL")
+    assert len(scene.of(pbx.Left)) == 1
+
+
+async def test_who_is_back_in_an_empty_conference_is_not_aside_any_more() -> None:
+    scene = await in_a_room()
+    await scene.channel.ask_party("1.3", "CALL")
+    scene.leave("room", "1.3")
+    scene.leave("room", CHANNEL)
+    assert not scene.of(pbx.Left)
+    scene.enter("room2", "1.3", kind="base")
+    assert len(scene.of(pbx.Left)) == 1
+
+
+async def test_whoever_is_where_somebody_is_asked_disturbs_the_question() -> None:
+    """It may be his keys that we hear."""
+    scene = await open_scene()
+    scene.enter("gate", CHANNEL)
+    scene.enter("gate", "9.9", name="PJSIP/consent-gateway-0000000d")
+    assert not scene.of(pbx.Disturbed)
+    scene.enter("gate", "1.3")
+    assert len(scene.of(pbx.Disturbed)) == 1
+    scene.leave("gate", "1.3")
+    scene.enter("gate", "1.2")
+    assert len(scene.of(pbx.Disturbed)) == 2, "each time, an agent too"
 
 
 @pytest.mark.parametrize(("context", "hung_up"), [("consent-wait", True), ("from-site", False)])
@@ -383,7 +580,7 @@ async def test_in_a_conference_one_is_sent_alone_and_comes_back_by_his_dialplan(
     scene = await in_a_room()
     await scene.channel.ask_party("1.3", "CALL")
     told, (redirect,) = sent(scene, "1.3")
-    assert told == TOLD | {"CONSENT_PLACE": "rooms,72*0,3"} and redirect["Context"] == "consent-gate-aside"
+    assert told == ASIDE | {"CONSENT_PLACE": "rooms,72*0,3"} and redirect["Context"] == "consent-gate-aside"
     assert sent(scene, CHANNEL) == ({}, []), "a conference waits for nobody"
     scene.leave("room", "1.3")
     assert not scene.of(pbx.Left)

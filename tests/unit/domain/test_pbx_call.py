@@ -238,6 +238,14 @@ def test_a_conversation_that_its_caller_left_is_the_pbxs() -> None:
     (recorded() >> ev.CallAbandoned(at_ns=0)).end()
 
 
+def test_after_a_question_was_disturbed_no_key_answers_it() -> None:
+    """Somebody else can be heard there: it may be his key."""
+    book = asked() >> hears(ASK) >> ev.CallAbandoned(at_ns=0)
+    book << verdict("unanswered") << do.HangUpLeg(CALLER) >> key("1", 9_000)
+    assert book.call.verdict == "unanswered" and not book.call.covers
+    (book >> gone(CALLER, by="local")).end()
+
+
 def test_returned_twice_or_out_of_turn_is_nothing() -> None:
     (recorded() >> RETURNED).end()
     (asked() >> RETURNED >> key("1", 100)).end()
@@ -467,6 +475,15 @@ def test_who_was_not_asked_after_all_is_asked_when_the_conversation_has_changed(
     book >> ev.PartyNotAsked(at_ns=0, party="7") << entry("ask.joined", party="7", how="not possible")
     assert len(book.commands(do.AskParty)) == 1
     book >> askable() >> askable("7") << do.AskParty("7")
+    book.end()
+
+
+def test_who_cannot_be_asked_keeps_nobody_else_from_it_and_is_not_tried_for_ever() -> None:
+    fails = ev.PartyNotAsked(at_ns=0, party="7")
+    book = two_strangers() >> askable("7", "8") << do.AskParty("7") >> fails
+    book >> askable("7", "8") << do.AskParty("8") >> askable("7") << do.AskParty("7") >> fails
+    book >> askable("7") << do.AskParty("7") >> fails >> askable("7") >> askable("7", "8")
+    assert len(book.commands(do.AskParty)) == 4
     book.end()
 
 
