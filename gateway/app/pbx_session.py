@@ -29,6 +29,8 @@ class PbxSession(CallSession):
     channel: pbx.PbxChannel = field(init=False)
     lines: dict[str, str] = field(default_factory=dict, repr=False)
     """The agents who are connected, by the PBX's name of their channel: the endpoint each uses."""
+    agent_paused: Callable[["PbxSession"], bool] = lambda session: False
+    """Whether an agent of this call's conversation has paused another call's recorder in it."""
     joins: str = ""
     """The call that the asked person joined, "" when he began one of his own."""
     to_remove: set[str] = field(default_factory=set)
@@ -89,6 +91,8 @@ class PbxSession(CallSession):
             case pbx.Joined():
                 if event.agent:
                     self.lines[event.party] = event.line
+                    if self.agent_paused(self):
+                        self.post(ev.PauseRequested(at_ns=at_ns, reason=AGENT_KEY, actor=AGENT))
                 self.post(ev.PartyJoined(at_ns=at_ns, party=event.party, covered=event.covered))
             case pbx.Left():
                 self.lines.pop(event.party, None)

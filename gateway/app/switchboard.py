@@ -122,6 +122,7 @@ class Switchboard:
             decision=decision,
             agent_uri="",
             joins="" if joins is None else joins.call_id,
+            agent_paused=self._agent_paused,
             started=self.services.clock.utc(),
             on_change=self._publish,
         )
@@ -132,6 +133,11 @@ class Switchboard:
             self.services.media.send(media.Reject(event.leg, 503, "Service Unavailable"))
             return
         self._begin(session)
+
+    def _agent_paused(self, session: PbxSession) -> bool:
+        """Whether another recorder of this call's conversation waits for the agent's resume."""
+        others = [other for other in self.sessions.values() if other is not session]
+        return any(AGENT_KEY in other.call.holds and other.agent_parties & session.agent_parties for other in others)
 
     def _joined_by(self, call_id: str, server: str) -> PbxSession | None:
         """The live call, of the PBX *server*, whose party an INVITE sends: the policy of that call is also his."""

@@ -10,6 +10,7 @@ import pytest
 from gateway.app.pbx_session import PbxSession
 from gateway.app.session import CallSession, Outcome
 from gateway.app.tasks import spawn
+from gateway.domain import events as ev
 from gateway.domain.rules import Rules
 from gateway.ports import media, pbx
 from gateway.ports.registry import FakeCallRegistry, RecordingRecord
@@ -368,6 +369,18 @@ async def test_an_agent_is_on_a_call_whoever_joined_after_him(desk: Desk) -> Non
     far.sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
     session, outcome = await asked
     assert session is talking and outcome.observed
+
+
+async def test_who_comes_into_a_conversation_that_its_agent_has_paused_is_paused(desk: Desk) -> None:
+    first, other, _, far = await in_one_conversation(desk, second="2.2")
+    first.post(ev.PauseRequested(at_ns=desk.clock.ns, reason="agent_key", actor="agent:1"))
+    await desk.until(lambda: "agent_key" in first.call.holds)
+    far.sink(pbx.Joined(desk.clock.ns, "9.9", "PJSIP/bob", covered=True, agent=True))
+    await desk.until(lambda: "9.9" in other.call.others)
+    assert not other.call.holds, "another agent, in another conversation"
+    far.sink(pbx.Joined(desk.clock.ns, "1.2", "PJSIP/anna", covered=True, agent=True))
+    await desk.until(lambda: ("mute", None) in far.did)
+    assert list(other.call.holds) == ["agent_key"]
 
 
 async def test_an_agents_request_leaves_his_other_call_alone(desk: Desk) -> None:
