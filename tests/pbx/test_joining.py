@@ -518,6 +518,7 @@ async def test_a_second_caller_of_ours_in_the_conference_waits_for_the_stranger_
         await refuses(stranger, theirs)
         await together(caller, stranger)
         assert other.call.recorder.observed in ("off", "paused") and session.call.recorder.observed == "paused"
+        silent(caller)
         await stranger.hang_up()
         await recorded_again(session)
         assert await other.wait_for(lambda: other.call.recorder.observed == "on", 5_000)
