@@ -135,6 +135,7 @@ async def _ask_party(session: PbxSession, command: do.AskParty) -> None:
 
 async def _over(session: PbxSession, command: do.CallOver) -> None:
     await HANDLERS[do.CallOver](session, command)
+    await session.channel.give_up()
     session.channel.forget()
 
 

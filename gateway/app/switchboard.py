@@ -137,7 +137,8 @@ class Switchboard:
     def _agent_paused(self, session: PbxSession) -> bool:
         """Whether another recorder of this call's conversation waits for the agent's resume."""
         others = [other for other in self.sessions.values() if other is not session]
-        return any(AGENT_KEY in other.call.holds and other.agent_parties & session.agent_parties for other in others)
+        paused = [s for s in others if AGENT_KEY in s.call.holds and s.call.desired is RecorderState.PAUSED]
+        return any(other.agent_parties & session.agent_parties for other in paused)
 
     def _joined_by(self, call_id: str, server: str) -> PbxSession | None:
         """The live call, of the PBX *server*, whose party an INVITE sends: the policy of that call is also his."""

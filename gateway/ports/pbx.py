@@ -243,6 +243,10 @@ class PbxChannel(Protocol):
         `recording.closed`. *purge* removes it first. Never raises: where a file cannot be read the facts say so."""
         ...
 
+    async def give_up(self) -> None:
+        """Leave the asked person to himself: he waits for nobody any more on our behalf. Never raises."""
+        ...
+
     def forget(self) -> None:
         """Report nothing of this call any more."""
         ...

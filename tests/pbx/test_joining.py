@@ -553,3 +553,38 @@ async def test_a_stranger_in_a_conference_of_two_asked_callers_is_asked_once(tmp
             await call.hang_up()
         await w.over(session)
         await w.over(other)
+
+
+async def test_who_refused_is_not_recorded_by_the_agents_own_yes(tmp_path: Path) -> None:
+    """The agent consults a gated number, and is asked there in his own name on a Local channel; then he gives the
+    caller, who refused, to it."""
+    async with whole(tmp_path) as w:
+        caller, session = await w.call(f"sip:7600@127.0.0.1:{w.switch.sip_port}")
+        caller.stream._sequence = 30_000  # a late one would be dropped by Debian's translator, and prove nothing
+        await w.asked(session)
+        await caller.send_digit("2", 80)
+        agent = speaking(await w.agent.incoming(15), AGENT)
+        agent.stream._sequence = 0
+        await agent.accept()
+        await w.connected(caller, agent)
+        channel = await name_of(w, agents_channel(session))
+        await w.observer.action("Atxfer", Channel=channel, Context="consent-example-inbound", Exten="7600")
+        await w.until(lambda: len(w.gateway.switchboard.sessions) == 2)
+        consulted = await w.session()
+        await w.asked(consulted)
+        silent(agent)
+        await press(agent, "1")
+        colleague = await w.agent.incoming(15)
+        silent(colleague)
+        await colleague.accept()
+        await consulted.wait_for(lambda: consulted.call.recorder.observed == "on", 5_000)
+        silent(caller)
+        await agent.hang_up()
+        await w.until(lambda: bool(strangers(consulted)))
+        assert await consulted.wait_for(lambda: consulted.call.recorder.observed == "paused", 5_000)
+        speaking(caller, STRANGER)
+        await colleague.until(lambda: hears(colleague, STRANGER), 10)
+        await asyncio.sleep(1)
+        assert session.call.verdict == "refused" and consulted.call.recorder.observed == "paused"
+        await caller.hang_up()
+        await w.over(consulted)

@@ -172,8 +172,6 @@ class AsteriskChannel:
     async def close(self) -> None:
         self._wanted = "closed"
         await self._bring_about()
-        if self._aside:
-            await self._usher.stay_no_more()
 
     async def ask_again(self) -> None:
         others = list(self._others)
@@ -196,6 +194,8 @@ class AsteriskChannel:
         except PbxRefused:
             self._aside.discard(party)
             self._on_aside(party, False)
+            if not self._aside:
+                await self._stay_no_more(hang_up=False)
             self._ways = {}  # told anew, should he or another still be askable
             self._on_change()
             raise
@@ -215,6 +215,11 @@ class AsteriskChannel:
 
     async def kept(self, path: str, *, purge: bool) -> dict[str, object]:
         return await asyncio.to_thread(file_facts, self._spool, path, purge=purge)
+
+    async def give_up(self) -> None:
+        if self._aside:
+            self._aside.clear()
+            await self._stay_no_more(hang_up=False)
 
     def forget(self) -> None:
         self._on_forget(self)

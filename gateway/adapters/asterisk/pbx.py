@@ -218,9 +218,12 @@ class Switch:
         self._rooms_told.clear()
         for party in self._aside.keys() - names.keys():
             self._is_over(party, back=False)
-        for party, aside in self._aside.items():
+        for party, aside in list(self._aside.items()):
             aside.left = self._where.get(party) != aside.bridge
-            self._lose_if_elsewhere(party, aside)
+            if aside.left:
+                self._lose_if_elsewhere(party, aside)
+            else:
+                self._is_over(party, back=True)
         for channel in list(self._watched.values()):
             spawn(channel.back_in_sight(there=channel.channel in names), name="channel seen again")
         self._look_round()
@@ -430,7 +433,7 @@ class Switch:
         """Whether somebody can hear him, or could: nobody can who is in no bridge, or in one with us alone."""
         place = self._where.get(uniqueid, "")
         bridge = self._bridges.get(place, {})
-        return place in self._places or any(self._line(name) for other, name in bridge.items() if other != uniqueid)
+        return place in self._places or any(self._line(name) for _, name in self._beyond(bridge, {uniqueid}))
 
     # --- who was taken aside to be asked ----------------------------------------------------------------------------
 
@@ -465,12 +468,16 @@ class Switch:
         """Somebody who was taken aside, if he was, is with somebody again, or gone."""
         aside = self._aside.pop(party, None)
         if aside is not None and aside.asker in self._watched:
-            self._watched[aside.asker].aside_over(party, back=back)
+            self._watched[aside.asker].aside_over(party, back=back or aside.lost)
 
     def _lose_if_elsewhere(self, party: str, aside: "_Aside") -> None:
         """The person he was taken from talks elsewhere now: there is no conversation to bring him back to."""
         here = self._where.get(aside.asker)
-        if here not in (None, aside.bridge) and not aside.returns and not aside.lost:
+        if here in (None, aside.bridge) or aside.returns or aside.lost:
+            return
+        if any(other.returns and other.asker == aside.asker for other in self._aside.values()):
+            aside.bridge = here  # he waited, and talks to another who is back: it is the same conversation
+        else:
             aside.lost = True
             if aside.asker in self._watched:
                 self._watched[aside.asker].aside_over(party, back=True)
@@ -481,7 +488,10 @@ class Switch:
         if aside is None:
             return  # another gateway's
         asker, here = self._watched.get(aside.asker), self._where.get(aside.asker)
-        aside.returns = asker is not None and not aside.lost and here in (None, aside.bridge)
+        if asker is None or here != aside.bridge:  # another of ours may still be in that conversation
+            asker = next((one for one in self._watched.values() if self._where.get(one.channel) == aside.bridge), asker)
+            here = None if asker is None else self._where.get(asker.channel)
+        aside.returns = asker is not None and (here == aside.bridge or (here is None and not aside.lost))
         if aside.returns and asker is not None:
             asker.bring_back(party, waits=here is None)
         else:
@@ -514,7 +524,20 @@ class Switch:
         """Who else is connected to a watched channel, through Local channels too: unique id to line ("" for what is
         no person: our own leg, an announcement)."""
         bridge = self._bridges.get(self._where.get(ours.channel, ""), {})
-        return {uniqueid: self._line(name) for uniqueid, name in self._beyond(bridge, {ours.channel})}
+        seen = {ours.channel}
+        beyond = list(self._beyond(bridge, seen))
+        half = self._other_half(bridge.get(ours.channel, ""))
+        if half and half not in seen:  # the gate ran on a Local channel: who is behind it is heard through it
+            seen.add(half)
+            beyond += self._beyond(self._bridges[self._where[half]], seen)
+        return {uniqueid: self._line(name) for uniqueid, name in beyond}
+
+    def _other_half(self, name: str) -> str:
+        """The other half of a Local channel, if it is in a bridge: "" too for a channel of any other kind."""
+        match = _CHANNEL_NAME.fullmatch(name)
+        if match is None or match["half"] is None:
+            return ""
+        return self._named.get(name[:-1] + ("2" if name.endswith("1") else "1"), "")
 
     def _beyond(self, bridge: Mapping[str, str], seen: set[str]) -> Iterable[tuple[str, str]]:
         for uniqueid, name in bridge.items():
@@ -525,9 +548,8 @@ class Switch:
             if match is None or match["half"] is None:
                 yield uniqueid, name
                 continue
-            other = name[:-1] + ("2" if name.endswith("1") else "1")
-            half = self._named.get(other)
-            if half is not None and half not in seen:
+            half = self._other_half(name)
+            if half and half not in seen:
                 seen.add(half)
                 yield from self._beyond(self._bridges[self._where[half]], seen)
 

@@ -43,11 +43,7 @@ class Usher:
             return
         if way == "aside":
             await self._stay()
-        try:
-            await self._redirect(party, "consent-gate-aside")
-        except PbxRefused:
-            await self.stay_no_more()
-            raise
+        await self._redirect(party, "consent-gate-aside")
 
     async def bring_back(self, party: str, *, waits: bool) -> None:
         """Send *party* back into the bridge that the asked person is in, or (*waits*) to him where he waits alone."""

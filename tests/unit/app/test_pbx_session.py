@@ -62,6 +62,9 @@ class Line:
     async def close(self) -> None:
         self._note("close")
 
+    async def give_up(self) -> None:
+        self.did.append(("give_up", None))
+
     async def ask_again(self) -> None:
         self._note("ask again")
 
@@ -381,6 +384,19 @@ async def test_who_comes_into_a_conversation_that_its_agent_has_paused_is_paused
     far.sink(pbx.Joined(desk.clock.ns, "1.2", "PJSIP/anna", covered=True, agent=True))
     await desk.until(lambda: ("mute", None) in far.did)
     assert list(other.call.holds) == ["agent_key"]
+
+
+async def test_a_pause_of_a_call_that_records_no_more_pauses_nobody(desk: Desk) -> None:
+    first, other, near, far = await in_one_conversation(desk, second="2.2")
+    first.post(ev.PauseRequested(at_ns=desk.clock.ns, reason="agent_key", actor="agent:1"))
+    await desk.until(lambda: "agent_key" in first.call.holds)
+    near.sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    near.sink(pbx.Withdrew(desk.clock.ns))
+    await desk.until(lambda: first.call.verdict == "withdrawn")
+    far.sink(pbx.Joined(desk.clock.ns, "1.2", "PJSIP/anna", covered=True, agent=True))
+    await desk.until(lambda: "1.2" in other.call.others)
+    await asyncio.sleep(0.02)
+    assert not other.call.holds
 
 
 async def test_an_agents_request_leaves_his_other_call_alone(desk: Desk) -> None:

@@ -518,6 +518,124 @@ async def test_who_is_back_in_an_empty_conference_is_not_aside_any_more() -> Non
     assert len(scene.of(pbx.Left)) == 1
 
 
+def hangups(scene: Scene) -> list[str]:
+    return [action.fields["Channel"] for action in scene.manager.sent if action.name == "Hangup"]
+
+
+async def test_who_was_lost_takes_nobody_with_him_who_waits_for_another() -> None:
+    """One is aside; the agent gives the caller to another, who is taken with him: the caller waits."""
+    scene = await asked_aside()
+    scene.leave("b", CHANNEL)
+    scene.enter("c", CHANNEL)
+    scene.enter("c", "1.4", name="PJSIP/trunk-0000000e")
+    await scene.rest()
+    await scene.channel.ask_party("1.4", "CALL")
+    assert redirects(scene)[-1] == ("1.4", "consent-gate-again")
+    scene.leave("c", "1.4")
+    scene.leave("c", CHANNEL)
+    scene.manager.variables["CONTEXT"] = "consent-wait"
+    assert await back(scene) == [] and hangups(scene) == ["1.3"]
+    scene.event("Hangup", "1.3")
+    await scene.rest()
+    assert hangups(scene) == ["1.3"], "the caller waits for somebody else"
+
+
+async def test_whoever_is_behind_a_local_channel_disturbs_a_question_too() -> None:
+    scene = await open_scene()
+    scene.enter("q", CHANNEL)
+    scene.enter("q", "9.9", name="PJSIP/consent-gateway-00000001")
+    scene.enter("x", "1.3")
+    scene.enter("x", "8.2", name="Local/s@site-00000001;2")
+    assert not scene.of(pbx.Disturbed)
+    scene.enter("q", "8.1", name="Local/s@site-00000001;1")
+    assert scene.of(pbx.Joined) and scene.of(pbx.Disturbed)
+
+
+async def test_who_was_asked_comes_back_though_the_one_he_was_taken_from_has_left_the_others() -> None:
+    scene = await open_scene()
+    scene.pbx.find(invite(channel="1.5"), lambda event: None)
+    scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    scene.enter("b", "1.5", name="PJSIP/trunk-000000aa")
+    await scene.rest()
+    await scene.channel.ask_party("1.3", "CALL")
+    scene.leave("b", "1.3")
+    scene.leave("b", CHANNEL)
+    scene.event("Hangup", CHANNEL)
+    assert await back(scene) == [("1.3", "consent-back")]
+
+
+async def test_two_come_back_to_whom_all_others_left() -> None:
+    scene = await open_scene()
+    as_channels(scene)
+    scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    scene.enter("b", "1.4", name="PJSIP/trunk-0000000e")
+    await scene.rest()
+    await scene.channel.ask_party("1.3", "CALL")
+    scene.leave("b", "1.3")
+    await scene.rest()
+    await scene.channel.ask_party("1.4", "CALL")
+    scene.leave("b", "1.4")
+    scene.leave("b", "1.2")
+    scene.leave("b", CHANNEL)
+    scene.manager.variables["CONTEXT"] = "consent-wait"
+    assert await back(scene) == [("1.3", "consent-back-both")]
+    scene.enter("c", "1.3", CHANNEL)
+    before = len(redirects(scene))
+    scene.event("UserEvent", "1.4", UserEvent="ConsentBack")
+    await scene.rest()
+    assert not hangups(scene) and redirects(scene)[before:] == [("1.4", "consent-back")]
+
+
+async def test_a_recorder_that_closes_takes_nobodys_waiting_away_and_giving_the_call_up_does() -> None:
+    scene = await asked_aside()
+    values = as_channels(scene)
+    values[CHANNEL, AFTER] = "consent-wait,s,1"
+    await scene.channel.close()
+    await scene.rest()
+    assert values[CHANNEL, AFTER] == "consent-wait,s,1", "he withdrew; the stranger may come back"
+    await scene.channel.give_up()
+    assert values[CHANNEL, AFTER] == ""
+    scene.manager.sent.clear()
+    await scene.channel.give_up()
+    assert not scene.manager.sent
+
+
+async def test_who_was_not_redirected_after_all_can_be_asked_once_that_is_seen() -> None:
+    scene = await open_scene()
+    scene.manager.variables["CHANNEL(name)"] = NAMES[CHANNEL]
+    scene.manager.answers["Redirect"] = ActionTimedOut("fake", "no answer")
+    scene.enter("b", CHANNEL, "1.2", "1.3")
+    await scene.rest()
+    with pytest.raises(pbx.PbxUnavailable):
+        await scene.channel.ask_party("1.3", "CALL")
+    del scene.manager.answers["Redirect"]
+    names = {CHANNEL: NAMES[CHANNEL], "1.2": NAMES["1.2"], "1.3": NAMES["1.3"]}
+    here = tuple(ManagerChannel(u, LINKEDID, name, "Up", "", None) for u, name in names.items())
+    scene.manager.switch = ManagerSnapshot(here, (ManagerBridge("b", "basic", tuple(names)),))
+    scene.manager.lose(None)
+    await scene.rest()
+    scene.manager.connect()
+    await scene.rest()
+    before = len(redirects(scene))
+    await scene.channel.ask_party("1.3", "CALL")
+    assert len(redirects(scene)) == before + 1
+
+
+async def test_who_is_behind_the_other_half_of_a_local_channel_that_was_asked_is_in_the_conversation() -> None:
+    """The gate ran on a Local channel: an agent consulted a gated number, and gave somebody who refused to it."""
+    scene = await open_scene()
+    heard: list[pbx.PbxEvent] = []
+    scene.pbx.find(invite(channel="8.2"), heard.append)
+    scene.enter("x", "8.2", name="Local/7600@site-00000001;2")
+    scene.enter("x", "1.2")
+    scene.enter("y", "8.1", name="Local/7600@site-00000001;1")
+    scene.enter("y", "5.5", name="PJSIP/trunk-000000bb")
+    joined = [(event.line, event.covered) for event in heard if isinstance(event, pbx.Joined)]
+    assert joined == [("PJSIP/alice", True), ("PJSIP/trunk", False)]
+
+
 async def test_whoever_is_where_somebody_is_asked_disturbs_the_question() -> None:
     """It may be his keys that we hear."""
     scene = await open_scene()
