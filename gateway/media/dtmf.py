@@ -128,6 +128,11 @@ class InbandDtmfDetector:
         self._last_hit_ms = 0
         self._misses = 0
 
+    @property
+    def sounding(self) -> bool:
+        """Whether a key is down, as far as it was fed."""
+        return bool(self._digit)
+
     def feed(self, frame: Samples, *, listening: bool = True) -> list[DtmfEdge]:
         """Take the next frame and return the edges it completes.
 
