@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from bench import asterisk, calls, cli, evidence, latency, machine
+from bench import asterisk, calls, cli, endpointing, evidence, latency, machine
 
 
 async def evidence_run(folder: Path, quick: bool) -> dict[str, Any]:
@@ -27,6 +27,7 @@ MEASUREMENTS: dict[str, tuple[Run, Callable[[dict[str, Any]], None]]] = {
     "evidence": (evidence_run, evidence.show),
     "asterisk": (asterisk.run, asterisk.show),
     "cli": (cli.run, cli.show),
+    "endpointing": (endpointing.run, endpointing.show),
 }
 
 
