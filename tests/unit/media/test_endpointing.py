@@ -1,4 +1,4 @@
-"""The rules that count frames, one verdict a character: `#` speech, `.` none, `k` a key sounds."""
+"""The rules that count frames, one verdict a character: `#` speech, `.` none, `k` a key sounds, `K` both."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
 def edges(pattern: str, **rules: Any) -> list[tuple[int, Edge]]:
     """Return each edge with the number of frames that had been heard when it came."""
     hysteresis = Hysteresis(Endpointing(**SMALL | rules))
-    steps = ((at, hysteresis.step(one == "#", key=one == "k")) for at, one in enumerate(pattern.replace(" ", ""), 1))
+    steps = ((at, hysteresis.step(one in "#K", key=one in "kK")) for at, one in enumerate(pattern.replace(" ", ""), 1))
     return [(at, edge) for at, edge in steps if edge]
 
 
@@ -181,11 +181,22 @@ def test_a_key_does_not_prolong_a_monologue() -> None:
 
 
 def test_a_key_that_is_taken_for_speech_is_still_none() -> None:
+    assert edges("KKKKKK") == edges("KKK", onset_frames=1) == []
+    assert edges("####KKKKK")[-1] == (9, Edge("ended", 0, 4, 4))
+
+
+def test_no_key_sounds_unless_it_is_said() -> None:
     hysteresis = Hysteresis(Endpointing(**SMALL))
-    assert [hysteresis.step(True, key=True) for _ in range(9)] == [None] * 9
+    assert [hysteresis.step(True), hysteresis.step(True)] == [None, Edge("began", 0, 2, 2)]
 
 
-@given(st.text("#.k", max_size=400), st.integers(0, 9), st.integers(0, 5))
+def test_what_is_promised_without_parameters() -> None:
+    rules = Endpointing()
+    assert (rules.hangover_frames, rules.maximum_frames, rules.rest_frames) == (25, 150, 50)
+    assert (rules.minimum_frames, rules.resume_frames, rules.postroll_frames) == (6, 2, 15)
+
+
+@given(st.text("#.kK", max_size=400), st.integers(0, 9), st.integers(0, 5))
 def test_whatever_the_verdicts(pattern: str, preroll: int, postroll: int) -> None:
     found = edges(pattern, preroll_frames=preroll, postroll_frames=postroll)
     past = 0
@@ -197,6 +208,7 @@ def test_whatever_the_verdicts(pattern: str, preroll: int, postroll: int) -> Non
             continue
         past = edge.to_frame
         if edge.kind == "monologue_over":
+            assert edge.speech_frames == 0
             assert previous is not None and previous.cut and edge.from_frame == previous.to_frame
             continue
         assert previous is not None and edge.from_frame == previous.from_frame
