@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gateway.media.echopath import ACTIVE_DBOV, REACH_FRAMES, STRONGEST_DB, EchoPath, decibels
+from gateway.media.echopath import REACH_FRAMES, STRONGEST_DB, EchoPath, decibels
 from gateway.media.loudness import BANDS, bands_of, spectrum
 from tests.support import speech
 
@@ -33,7 +33,7 @@ def test_nothing_played_sounds_nothing() -> None:
 def test_what_was_played_sounds_for_as_long_as_an_echo_takes() -> None:
     path = EchoPath()
     path.play(np.full(BANDS, 0.01))
-    for _ in range(REACH_FRAMES - 1):
+    for _ in range(29):
         path.play(None)
         assert path.sounding
         assert path.expected().max() == pytest.approx(-20 + STRONGEST_DB)
@@ -45,7 +45,7 @@ def test_what_is_not_known_yet_is_expected_to_be_strong() -> None:
     path = EchoPath()
     path.play(np.full(BANDS, 0.01))
     assert path.expected() == pytest.approx(np.full(BANDS, -20 + STRONGEST_DB))
-    assert path.attenuation_db == -STRONGEST_DB
+    assert path.attenuation_db == 6
 
 
 @pytest.mark.parametrize("delay_ms", [0, 50, 130, 307, 500])
@@ -64,13 +64,28 @@ def test_no_echo_is_soon_known() -> None:
     assert expected[150:].max() < -45
 
 
-def test_a_pause_in_the_prompt_teaches_nothing() -> None:
+@pytest.mark.parametrize(("played_dbov", "learns"), [(-50.5, False), (-49.5, True)])
+def test_a_pause_in_the_prompt_teaches_nothing(played_dbov: float, learns: bool) -> None:
     path = EchoPath()
-    quiet = np.full(BANDS, 10 ** ((ACTIVE_DBOV - 1) / 10))
     for _ in range(200):
-        path.play(quiet)
+        path.play(np.full(BANDS, 10 ** (played_dbov / 10)))
         path.learn(np.full(BANDS, -100.0))
-    assert path.attenuation_db == -STRONGEST_DB
+    assert (path.attenuation_db > 30) == learns
+
+
+def test_it_learns_at_the_delay_at_which_something_was_played() -> None:
+    path = EchoPath()
+    for at in range(2400):
+        path.play(np.full(BANDS, 0.01) if at % 40 == 0 else None)
+        path.learn(np.full(BANDS, -45.0 if at % 40 in (9, 10) else -90.0))
+    path.play(np.full(BANDS, 0.01))
+    expected = [float(path.expected()[0])]
+    for _ in range(REACH_FRAMES - 1):
+        path.play(None)
+        expected.append(float(path.expected()[0]))
+    known = [at for at, level in enumerate(expected) if level == pytest.approx(-45, abs=1.5)]
+    assert known == [8, 9, 10, 11], "a frame to either side of the delays of the echo"
+    assert max(level for at, level in enumerate(expected) if at not in known) < -70
 
 
 def test_a_caller_who_talks_over_the_prompt_is_not_learnt_as_echo() -> None:

@@ -132,6 +132,13 @@ def test_the_floor_of_noise_is_its_level(kind: speech.Noise) -> None:
     assert floor.level_dbov == pytest.approx(-40, abs=1.5)
 
 
+def test_two_tenths_of_a_second_may_be_lost_and_more_is_silence() -> None:
+    floor = NoiseFloor(FLOOR_FRAMES)
+    before = after(floor, -40, 200)
+    assert after(floor, None, 10) == before
+    assert after(floor, None, 1) < before
+
+
 def test_lost_packets_leave_the_floor_alone_and_silence_does_not() -> None:
     floor = NoiseFloor(FLOOR_FRAMES)
     before = after(floor, -40, 200)
