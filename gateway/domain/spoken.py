@@ -129,7 +129,7 @@ def _root(words: list[str]) -> list[str]:
     ['yes', 'please']
     """
     count = len(words)
-    return next((words[:n] for n in range(1, count) if count % n == 0 and words == words[:n] * (count // n)), words)
+    return next((words[:n] for n in range(1, count) if words == words[:n] * (count // n)), words)
 
 
 # --- what a text means: the first row that holds ---
@@ -138,11 +138,8 @@ Test = Callable[[Said, Vocabulary], bool]
 
 
 def _negates(word: str, vocabulary: Vocabulary) -> bool:
-    return (
-        word in vocabulary.no_words
-        or word.endswith(vocabulary.no_endings)
-        or (word.startswith(vocabulary.no_beginnings) if vocabulary.no_beginnings else False)
-    )
+    parts = word.endswith(vocabulary.no_endings) or word.startswith(vocabulary.no_beginnings)
+    return word in vocabulary.no_words or parts
 
 
 def is_empty(said: Said, vocabulary: Vocabulary) -> bool:
@@ -244,13 +241,6 @@ def read_text(text: str, language: str) -> Reading:
 # --- one utterance ---
 
 
-def _negative(text: str, language: str) -> bool:
-    """Whether *text* has a no-word in it, or is a refusal without one."""
-    return (
-        has_no_word(said(text, _words(language)), _words(language)) or read_text(text, language).meaning is Meaning.NO
-    )
-
-
 def read(hearing: Hearing, language: str) -> Reading:
     """Return what one pass heard: the meaning of its likeliest text, as far as the scores let it be believed."""
     if not hearing.hypotheses:
@@ -262,8 +252,9 @@ def read(hearing: Hearing, language: str) -> Reading:
         return Reading(Meaning.NOTHING, "low_score")
     reading = read_text(best.text, language)
     if reading.meaning in (Meaning.YES, Meaning.MAYBE):
-        others = (other for other in hearing.hypotheses[1:] if other.score > MINIMUM_SCORE)
-        if any(_negative(other.text, language) for other in others):
+        words = _words(language)
+        others = (said(other.text, words) for other in hearing.hypotheses[1:] if other.score > MINIMUM_SCORE)
+        if any(has_no_word(other, words) for other in others):
             return Reading(Meaning.UNCLEAR, "perhaps_no")
         if reading.meaning is Meaning.YES and not best.score > CERTAIN_SCORE:
             return Reading(Meaning.MAYBE, "uncertain")

@@ -66,16 +66,16 @@ ENGLISH = Vocabulary(
         yes that's correct | yes correct | correct | that's correct | that's right
     """),
     no=_phrases("""
-        i don't agree | i do not agree | no i don't agree | no i do not agree | i don't consent | i do not consent
-        no i don't consent | no i do not consent | i don't accept | i do not accept | no i don't accept
-        no i do not accept | no i disagree | not okay | not ok | that's not okay | that's not ok | that is not okay
-        that's not fine | that is not fine | no that's not okay | no that's not ok | no that's not fine
-        no it's not okay | not agreed | i can't agree | i cannot agree | i won't agree | i will not agree
-        i don't agree to that | i do not agree to that | no i don't agree to that | i don't agree to be recorded
-        i don't agree to the recording | i do not agree to the recording | i don't consent to the recording
-        i do not consent to the recording | absolutely not | definitely not | certainly not | of course not
-        no absolutely not | no definitely not | no certainly not | stop | stop recording | please stop
-        stop the recording
+        i don't agree | i do not agree | don't agree | do not agree | we don't agree | we do not agree | don't consent
+        do not consent | no i don't agree | no i do not agree | i don't consent | i do not consent | no i don't consent
+        no i do not consent | i don't accept | i do not accept | no i don't accept | no i do not accept | no i disagree
+        not okay | not ok | that's not okay | that's not ok | that is not okay | that's not fine | that is not fine
+        no that's not okay | no that's not ok | no that's not fine | no it's not okay | not agreed | i can't agree
+        i cannot agree | i won't agree | i will not agree | i don't agree to that | i do not agree to that
+        no i don't agree to that | i don't agree to be recorded | i don't agree to the recording
+        i do not agree to the recording | i don't consent to the recording | i do not consent to the recording
+        absolutely not | definitely not | certainly not | of course not | no absolutely not | no definitely not
+        no certainly not | stop | stop recording | please stop | stop the recording
     """),
     hedges=_phrases("""
         no problem | no worries | no idea | no matter | no wonder | no doubt | no objection | no objections | no issue

@@ -139,7 +139,7 @@ def all_mutants() -> list[Mutant]:
     found: dict[str, Mutant] = {}
     for mutant in [*_order(), *_dropped()]:
         found[mutant.name] = mutant
-    for file in ("consent.py", "recording.py", "call.py", "pbx_call.py", "codes.py"):
+    for file in ("consent.py", "recording.py", "call.py", "pbx_call.py", "codes.py", "spoken.py"):
         for mutant in [*_guards(file), *_conditions(file)]:
             name = mutant.name
             while name in found:

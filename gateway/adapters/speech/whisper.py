@@ -1,0 +1,103 @@
+"""Whisper on CTranslate2, without anything that could fetch a model: one utterance in, hypotheses with scores out."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.adapters.speech.features import log_mel
+from gateway.adapters.speech.models import Model
+from gateway.domain.spoken import Hearing, Hypothesis, wants_another_pass
+from gateway.media.g711 import Samples
+from gateway.ports.recogniser import MAX_UTTERANCE_MS, Engine, RecogniserUnusable, base_language
+
+FIRST_WINDOW_MS: Final = 8_000
+"""Sound looked at first. In 4 s the model loops on one-word answers three times as often, and is no cheaper for it."""
+WHOLE_WINDOW_MS: Final = 30_000
+"""The window the model was trained with: seven times the cost."""
+MINIMUM_TAIL_MS: Final = 500
+"""Silence that must fit behind an utterance: a text that ends with the window may have been cut."""
+BEAM: Final = 5
+MAXIMUM_TOKENS: Final = 32
+"""Longer than any answer on the lists, so that no answer can be the beginning of something longer."""
+
+
+def _byte_of() -> dict[str, int]:
+    """Return the byte that each letter of the vocabulary stands for: printable bytes are themselves, the others are
+    numbered upwards from U+0100 (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019)."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + number): byte for number, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_of()
+
+
+def text_of(tokens: list[str]) -> str:
+    """Return the text of *tokens*; marks such as `<|en|>` are left out, broken characters replaced.
+
+    >>> text_of(["<|en|>", "ĠYes", ",", "ĠI", "Ġagree"])
+    'Yes, I agree'
+    """
+    letters = "".join(token for token in tokens if not (token.startswith("<|") and token.endswith("|>")))
+    return bytes(_BYTE_OF[letter] for letter in letters if letter in _BYTE_OF).decode(errors="replace").strip()
+
+
+class Whisper:
+    """One loaded model. Belongs to one thread."""
+
+    def __init__(self, model: Model) -> None:
+        """Raises `RecogniserUnusable` when the library is missing or cannot read the model."""
+        try:
+            import ctranslate2
+        except ImportError:
+            raise RecogniserUnusable(
+                "speech is off, ctranslate2 is not installed: pip install 'consent-gateway[speech]'"
+            ) from None
+        try:
+            self._model: Any = ctranslate2.models.Whisper(
+                model.name, compute_type="int8", inter_threads=1, intra_threads=1, files=dict(model.files)
+            )
+        except (RuntimeError, ValueError) as error:
+            raise RecogniserUnusable(
+                f"speech model {model.name}: ctranslate2 {ctranslate2.__version__} failed, {type(error).__name__}"
+            ) from None
+        self._storage = ctranslate2.StorageView.from_array
+        languages = model.languages if self._model.is_multilingual else ("en",)
+        self.engine = Engine(
+            name="whisper",
+            version=f"ctranslate2 {ctranslate2.__version__}",
+            model=f"{model.name} ({model.origin})",
+            model_sha256=model.sha256,
+            languages=languages,
+            pinned=model.pinned,
+        )
+
+    def listen(self, utterance: Samples, language: str) -> tuple[Hearing, ...]:
+        """Return one hearing, or two where the first could not be believed. The utterance is never cut."""
+        if len(utterance) > (FIRST_WINDOW_MS - MINIMUM_TAIL_MS) * 8:
+            return (self.hear(utterance, language, WHOLE_WINDOW_MS),)
+        first = self.hear(utterance, language, FIRST_WINDOW_MS)
+        if not wants_another_pass(first, language):
+            return (first,)
+        return first, self.hear(utterance, language, WHOLE_WINDOW_MS)
+
+    def hear(self, utterance: Samples, language: str, window_ms: int) -> Hearing:
+        """Look once at *utterance* (int16 mono 8 kHz) and silence behind it up to *window_ms*."""
+        assert window_ms <= MAX_UTTERANCE_MS
+        spectrogram = log_mel(utterance, window_ms, self._model.n_mels)
+        tongue = [f"<|{base_language(language)}|>", "<|transcribe|>"] if self._model.is_multilingual else []
+        [result] = self._model.generate(
+            self._storage(np.ascontiguousarray(spectrogram[None])),
+            [["<|startoftranscript|>", *tongue, "<|notimestamps|>"]],
+            beam_size=BEAM,
+            num_hypotheses=BEAM,
+            max_length=MAXIMUM_TOKENS,
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        # The library divides by the number of tokens, but sums over them and the end of the text.
+        hypotheses = tuple(
+            Hypothesis(text_of(tokens), round(float(score) * len(tokens) / (len(tokens) + 1), 3))
+            for tokens, score in zip(result.sequences, result.scores, strict=True)
+        )
+        return Hearing(window_ms, round(float(result.no_speech_prob), 3), hypotheses)
