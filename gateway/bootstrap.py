@@ -16,13 +16,15 @@ from gateway.adapters.asterisk.ami_library import library_client
 from gateway.adapters.asterisk.pbx import AsteriskPbx, AsteriskServer
 from gateway.adapters.asterisk.starter import RecorderStarter
 from gateway.adapters.config.policies import FilePolicyBook, load_book, prompt_minima, prompt_problems
-from gateway.adapters.config.settings import Asterisk, RecorderLogin, Settings
+from gateway.adapters.config.settings import Asterisk, RecorderLogin, Settings, Speech
 from gateway.adapters.keys.file_keys import FileKeyStore
 from gateway.adapters.prompts.library import FilePromptLibrary, load_prompts
 from gateway.adapters.recorder.vault import AgeVault
 from gateway.adapters.sip.front import SipFront
 from gateway.adapters.sip.pool import SipWorkerPool
 from gateway.adapters.sip.protocol import WorkerConfig
+from gateway.adapters.speech.models import Choice
+from gateway.adapters.speech.pool import Sizes, open_recogniser
 from gateway.adapters.store.evidence_log import SqliteEvidenceLog
 from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys, SqliteCallRegistry
 from gateway.adapters.system import SystemClock, Ulids
@@ -32,6 +34,7 @@ from gateway.app.switchboard import Switchboard
 from gateway.app.tasks import spawn
 from gateway.policy.errors import PolicyError
 from gateway.ports.policy import CallFacts
+from gateway.ports.recogniser import Recogniser
 
 _log = structlog.get_logger(__name__)
 
@@ -125,6 +128,15 @@ def asterisk_pbx(sections: Sequence[Asterisk], gateway: str) -> AsteriskPbx:
             )
         )
     return AsteriskPbx(servers, gateway)
+
+
+async def start_recogniser(section: Speech) -> Recogniser:
+    """Return the recogniser of the configuration, running; one that hears nothing where it cannot run."""
+    choices = [Choice(name) for name in section.engines]
+    if section.folder is not None:
+        choices.insert(0, Choice("own", str(section.folder), section.folder_languages))
+    sizes = Sizes(workers=section.workers, waiting=section.waiting, deadline_s=section.deadline_ms / 1000)
+    return await open_recogniser(choices, sizes)
 
 
 @dataclass(slots=True, eq=False)

@@ -145,6 +145,23 @@ class Prompts(_Section):
     folder: Path = ROOT / "ivr_prompts"
 
 
+class Speech(_Section):
+    """Answers by voice.
+
+    *engines*: Whisper models that come as packages, the first that knows the language listens; none, and no *folder*:
+    speech is off. *folder*: a model of your own, converted for CTranslate2, asked before them for *folder_languages*.
+    *workers*: processes, 0 for one less than the machine has cores. *waiting*: utterances that may queue.
+    *deadline_ms*: an answer that takes longer counts as none.
+    """
+
+    engines: tuple[Literal["tiny.en", "base"], ...] = ("tiny.en",)
+    folder: Path | None = None
+    folder_languages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = ("en",)
+    workers: int = Field(default=0, ge=0, le=64)
+    waiting: int = Field(default=16, ge=1, le=1_000)
+    deadline_ms: int = Field(default=2_000, ge=200, le=10_000)
+
+
 class Settings(BaseSettings):
     """The whole configuration."""
 
@@ -158,6 +175,7 @@ class Settings(BaseSettings):
     evidence: Evidence = Evidence()
     policy: Policies = Policies()
     prompts: Prompts = Prompts()
+    speech: Speech = Speech()
 
     @field_validator("asterisk")
     @classmethod

@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import sys
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 
 from gateway.adapters.config.settings import ROOT
-from gateway.adapters.speech.models import PACKAGED, Choice, read_model
+from gateway.adapters.speech.models import PACKAGED, Choice, Model, read_model
 from gateway.adapters.speech.pool import NICENESS, RecogniserPool, Sizes
 from gateway.adapters.speech.whisper import FIRST_WINDOW_MS, WHOLE_WINDOW_MS, Whisper, text_of
 from gateway.domain.spoken import Decision, Question, decide
 from gateway.media.dtmf import dtmf_tone
 from gateway.media.g711 import Samples, decode, encode
-from gateway.ports.recogniser import MAX_UTTERANCE_MS
+from gateway.ports.recogniser import MAX_UTTERANCE_MS, RecogniserUnusable
 from tests.support.spoken import recording
 
 MAX_SAMPLES = MAX_UTTERANCE_MS * 8
@@ -170,6 +171,17 @@ async def test_the_worker_gives_way_and_leaves_no_core() -> None:
     assert [engine.model.partition(" ")[0] for engine in pool.engines] == ["tiny.en", "base"]
     assert pool.serves("en") and pool.serves("pt-BR") and not pool.serves("nl")
     await pool.stop()
+
+
+def test_without_the_library_speech_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    with pytest.raises(RecogniserUnusable, match=r"pip install 'consent-gateway\[speech\]'"):
+        Whisper(Model("any", "folder", {}, "0" * 64, ("en",), pinned=False))
+
+
+def test_a_model_that_the_library_cannot_read_is_said() -> None:
+    with pytest.raises(RecogniserUnusable, match=r"speech model any: ctranslate2 .* failed"):
+        Whisper(Model("any", "folder", {"model.bin": b"x", "config.json": b"{}"}, "0" * 64, ("en",), pinned=False))
 
 
 @pytest.mark.parametrize(
