@@ -135,7 +135,8 @@ async def start_recogniser(section: Speech) -> Recogniser:
     choices = [Choice(name) for name in section.engines]
     if section.folder is not None:
         choices.insert(0, Choice("own", str(section.folder), section.folder_languages))
-    sizes = Sizes(workers=section.workers, waiting=section.waiting, deadline_s=section.deadline_ms / 1000)
+    deadline_s = section.deadline_ms / 1000
+    sizes = Sizes(section.workers, section.waiting, deadline_s, hung_after_s=3 * deadline_s)
     return await open_recogniser(choices, sizes)
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.domain import spoken
 from gateway.domain.spoken import (
     AGREEMENT,
+    CERTAIN_NO_SPEECH,
     CERTAIN_SCORE,
     DECISIONS,
     MAXIMUM_NO_SPEECH,
@@ -176,6 +177,7 @@ def test_the_doctests_hold() -> None:
 PASSES: list[tuple[Hearing, Meaning, str]] = [
     (heard("Yes, I agree."), YES, "is_yes"),
     (heard("Yes, I agree.", score=CERTAIN_SCORE), MAYBE, "uncertain"),
+    (heard("Yes, I agree.", no_speech=CERTAIN_NO_SPEECH), MAYBE, "uncertain"),
     (heard("Yes, I agree.", score=MINIMUM_SCORE), NOTHING, "low_score"),
     (heard("Yes.", score=CERTAIN_SCORE), MAYBE, "is_weak_yes"),
     (heard("Yes, I agree.", score=math.nan), NOTHING, "low_score"),
@@ -341,6 +343,7 @@ def test_a_yes_was_believed_in_every_pass_that_could_be_believed(
         assert said(best.text, words).phrase in words.yes | words.weak
     if question is Question.ASK and ruling.decision is Decision.YES:
         assert believed == hearings and all(h.hypotheses[0].score > CERTAIN_SCORE for h in hearings)
+        assert all(h.no_speech < CERTAIN_NO_SPEECH for h in hearings)
 
 
 @given(st.lists(HEARINGS, max_size=2), st.sampled_from(LANGUAGES), st.sampled_from(Question), st.integers(1, 5))

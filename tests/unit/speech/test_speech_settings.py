@@ -45,7 +45,7 @@ async def test_a_folder_comes_before_the_packages(tmp_path: Path, monkeypatch: p
     """
     choices, sizes = await opened(read(tmp_path, text), monkeypatch)
     assert choices == [Choice("own", "/models/nl", ("nl", "en")), Choice("tiny.en"), Choice("base")]
-    assert (sizes.workers, sizes.waiting, sizes.deadline_s) == (3, 5, 1.5)
+    assert (sizes.workers, sizes.waiting, sizes.deadline_s, sizes.hung_after_s) == (3, 5, 1.5, 4.5)
 
 
 async def test_no_engine_is_no_speech(tmp_path: Path) -> None:
