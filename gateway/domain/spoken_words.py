@@ -18,9 +18,10 @@ def _phrases(text: str) -> frozenset[str]:
 class Vocabulary:
     """What counts as an answer in one language.
 
-    *yes*: the closed list; each says yes and nothing else. *weak*: also a yes, but a word people murmur while they
-    listen, or one that recognisers put where there is none; it has to be confirmed. *no*: refusals even where they have
-    a yes-word in them. *hedges*: no-words that refuse nothing, and doubts; whoever says one has not answered.
+    *yes*: the closed list; each says more than a yes-word, so that no other word is easily taken for it ("yesterday" is
+    heard as "yes, okay"). *weak*: also a yes, but a word people murmur while they listen, or one that recognisers put
+    where there is none; it has to be confirmed. *no*: refusals even where they have a yes-word in them. *hedges*:
+    no-words that refuse nothing, and doubts; whoever says one has not answered.
     *yes_words*, *no_words*: any of them anywhere; a word with one of *no_endings* or *no_beginnings* is a no-word too.
     *fillers*: left out. *noise*: what recognisers write for silence, music and noise.
     """
@@ -43,16 +44,14 @@ NO_WORDS = Vocabulary(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE)
 
 ENGLISH = Vocabulary(
     yes=_phrases("""
-        yes please | yes thank you | yes thanks | yes i agree | yes i do agree | yes agree | yes agreed | yes i do
-        yes i consent | yes i accept | yes you may | yes you can | yes you may record | yes you can record
-        yes you may record this call | yes you can record this call | yes you may record the call | yes that's fine
-        yes you can record the call | yes you may record it | yes you can record it | yes that is fine
-        yes that's okay | yes that is okay | yes that's ok | yes that's all right | yes that's alright
-        yes that's fine with me | yes it's fine | yes it's okay | yes go ahead | yes please go ahead | yes please do
-        yes sure | yes of course | yes certainly | yes absolutely | yes definitely | yes okay | yes ok | yes fine
-        yes i'm okay with that | yes i'm fine with that | yes i agree to the recording | yes i agree to be recorded
+        yes please | yes i agree | yes i do agree | yes agree | yes i consent | yes i accept | yes you may
+        yes you may record | yes you may record this call | yes you may record the call | yes that's fine
+        yes you may record it | yes that is fine | yes that's okay | yes that is okay | yes that's ok
+        yes that's all right | yes that's alright | yes that's fine with me | yes go ahead | yes please go ahead
+        yes please do | yes of course | yes absolutely | yes definitely | yes i'm okay with that
+        yes i'm fine with that | yes i agree to the recording | yes i agree to be recorded
         yes i agree to being recorded | yes i consent to the recording | yeah i agree | yeah that's fine
-        yeah that's okay | yeah that's ok | yeah sure | yeah go ahead | yeah of course | yep that's fine | yep i agree
+        yeah that's okay | yeah that's ok | yeah go ahead | yeah of course | yep that's fine | yep i agree
         okay yes i agree
     """),
     weak=_phrases("""
@@ -63,7 +62,10 @@ ENGLISH = Vocabulary(
         agree | i agree | i do agree | i'd agree | i consent | i accept | agreed | i agree yes | i'm okay with that
         i'm fine with that | i am fine with that | fine with me | that's fine with me | i agree to the recording
         i consent to the recording | i agree to be recorded | yes sir | yes ma'am | yes that's right
-        yes that's correct | yes correct | correct | that's correct | that's right
+        yes that's correct | yes correct | correct | that's correct | that's right | yes okay | yes ok | yes fine
+        yes sure | yes thanks | yes thank you | yes i do | yes you can | yeah sure | yes it's fine | yes it's okay
+        yes agreed | yes certainly | yes you can record | yes you can record it | yes you can record this call
+        yes you can record the call
     """),
     no=_phrases("""
         i don't agree | i do not agree | don't agree | do not agree | we don't agree | we do not agree | don't consent
@@ -105,17 +107,17 @@ ENGLISH = Vocabulary(
 
 GERMAN = Vocabulary(
     yes=_phrases("""
-        ja bitte | ja gerne | ja gern | ja ich stimme zu | ja ich stimme dem zu | ja ich bin einverstanden
+        ja bitte | ja gerne | ja ich stimme zu | ja ich stimme dem zu | ja ich bin einverstanden
         ja ich bin damit einverstanden | ja einverstanden | ja das ist in ordnung | ja ist in ordnung | ja in ordnung
-        ja natürlich | ja klar | ja sicher | ja okay | ja ok | ja das ist okay | ja das ist ok | ja selbstverständlich
-        ja sie dürfen | ja dürfen sie | ja das dürfen sie | ja das können sie | ja sie dürfen aufzeichnen
-        ja sie dürfen das gespräch aufzeichnen | ja danke | ja ich willige ein
+        ja das ist okay | ja das ist ok | ja selbstverständlich | ja sie dürfen | ja dürfen sie | ja das dürfen sie
+        ja das können sie | ja sie dürfen aufzeichnen | ja sie dürfen das gespräch aufzeichnen | ja ich willige ein
     """),
     weak=_phrases("""
         ja | jawohl | jo | okay | ok | klar | gerne | gern | sicher | natürlich | selbstverständlich | einverstanden
         in ordnung | das ist in ordnung | ist in ordnung | das ist okay | ist okay | geht klar | von mir aus
         ich stimme zu | ich bin einverstanden | ich bin damit einverstanden | ich willige ein | stimme zu
-        ja das stimmt | ja richtig | richtig | genau | ja genau | okay ja | na klar
+        ja das stimmt | ja richtig | richtig | genau | ja genau | okay ja | na klar | ja okay | ja ok | ja klar
+        ja sicher | ja danke | ja gern | ja natürlich
     """),
     no=_phrases("""
         ich stimme nicht zu | ich stimme dem nicht zu | nein ich stimme nicht zu | ich bin nicht einverstanden
@@ -150,14 +152,14 @@ GERMAN = Vocabulary(
 
 SPANISH = Vocabulary(
     yes=_phrases("""
-        sí por favor | sí gracias | sí estoy de acuerdo | sí de acuerdo | sí acepto | sí lo acepto | sí claro
-        sí por supuesto | sí está bien | sí vale | sí adelante | sí puede | sí pueden | sí puede grabar
-        sí pueden grabar | sí pueden grabar la llamada | sí doy mi consentimiento | sí claro que sí | sí autorizo
+        sí por favor | sí estoy de acuerdo | sí de acuerdo | sí acepto | sí lo acepto | sí por supuesto | sí está bien
+        sí adelante | sí puede grabar | sí pueden grabar | sí pueden grabar la llamada | sí doy mi consentimiento
+        sí claro que sí | sí autorizo
     """),
     weak=_phrases("""
         sí | si | claro | claro que sí | vale | bueno | de acuerdo | estoy de acuerdo | acepto | por supuesto | ok
         okay | está bien | adelante | si estoy de acuerdo | si acepto | si por favor | si claro | correcto
-        sí correcto | autorizo | vale sí | si de acuerdo
+        sí correcto | autorizo | vale sí | si de acuerdo | sí claro | sí vale | sí gracias | sí puede | sí pueden
     """),
     no=_phrases("""
         no estoy de acuerdo | no no estoy de acuerdo | no acepto | no lo acepto | claro que no | por supuesto que no
@@ -186,15 +188,15 @@ SPANISH = Vocabulary(
 
 FRENCH = Vocabulary(
     yes=_phrases("""
-        oui s'il vous plaît | oui merci | oui je suis d'accord | oui d'accord | oui j'accepte | oui bien sûr
-        oui vous pouvez | oui vous pouvez enregistrer | oui vous pouvez enregistrer cet appel | oui allez y
-        oui c'est bon | oui tout à fait | oui absolument | oui certainement | oui volontiers | oui je consens
-        oui avec plaisir | oui ça me va | oui c'est d'accord | oui je suis tout à fait d'accord
+        oui s'il vous plaît | oui je suis d'accord | oui d'accord | oui j'accepte | oui bien sûr | oui vous pouvez
+        oui vous pouvez enregistrer | oui vous pouvez enregistrer cet appel | oui allez y | oui c'est bon
+        oui tout à fait | oui absolument | oui volontiers | oui je consens | oui avec plaisir | oui ça me va
+        oui c'est d'accord | oui je suis tout à fait d'accord
     """),
     weak=_phrases("""
         oui | ouais | d'accord | je suis d'accord | j'accepte | bien sûr | ok | okay | c'est bon | tout à fait
         absolument | certainement | volontiers | allez y | vous pouvez | je consens | ça me va | oui c'est ça
-        c'est ça | exact | d'accord oui
+        c'est ça | exact | d'accord oui | oui merci | oui certainement
     """),
     no=_phrases("""
         je ne suis pas d'accord | non je ne suis pas d'accord | je suis pas d'accord | pas d'accord | non pas d'accord
@@ -223,14 +225,15 @@ FRENCH = Vocabulary(
 
 ITALIAN = Vocabulary(
     yes=_phrases("""
-        sì per favore | sì grazie | sì sono d'accordo | sì d'accordo | sì accetto | sì certo | sì certamente
-        sì va bene | sì potete | sì può | sì potete registrare | sì può registrare | sì potete registrare la chiamata
-        sì acconsento | sì assolutamente | sì volentieri | sì prego | sì do il mio consenso
+        sì per favore | sì sono d'accordo | sì d'accordo | sì accetto | sì va bene | sì potete | sì potete registrare
+        sì può registrare | sì potete registrare la chiamata | sì acconsento | sì assolutamente | sì volentieri
+        sì do il mio consenso
     """),
     weak=_phrases("""
         sì | si | certo | certamente | va bene | d'accordo | sono d'accordo | accetto | acconsento | ok | okay
         volentieri | assolutamente sì | certo che sì | si sono d'accordo | si accetto | si grazie | si certo
-        si va bene | esatto | corretto | sì esatto | ok sì | si d'accordo
+        si va bene | esatto | corretto | sì esatto | ok sì | si d'accordo | sì certo | sì grazie | sì prego | sì può
+        sì certamente
     """),
     no=_phrases("""
         non sono d'accordo | no non sono d'accordo | non accetto | no non accetto | non acconsento | no non acconsento
@@ -260,15 +263,16 @@ ITALIAN = Vocabulary(
 
 PORTUGUESE = Vocabulary(
     yes=_phrases("""
-        sim por favor | sim obrigado | sim obrigada | sim concordo | sim eu concordo | sim estou de acordo
-        sim de acordo | sim aceito | sim eu aceito | sim claro | sim pode | sim podem | sim pode gravar
-        sim podem gravar | sim tudo bem | sim podem gravar a ligação | sim pode gravar a ligação | sim com certeza
-        sim está bem | sim autorizo | sim eu autorizo | sim dou o meu consentimento
+        sim por favor | sim concordo | sim eu concordo | sim estou de acordo | sim de acordo | sim aceito
+        sim eu aceito | sim pode gravar | sim podem gravar | sim tudo bem | sim podem gravar a ligação
+        sim pode gravar a ligação | sim com certeza | sim está bem | sim autorizo | sim eu autorizo
+        sim dou o meu consentimento
     """),
     weak=_phrases("""
         sim | claro | claro que sim | pode | podem | pode gravar | podem gravar | concordo | eu concordo | aceito
         eu aceito | de acordo | estou de acordo | tudo bem | com certeza | ok | okay | pode ser | está bem | autorizo
-        eu autorizo | certo | correto | sim correto | isso | isso mesmo | ok sim
+        eu autorizo | certo | correto | sim correto | isso | isso mesmo | ok sim | sim claro | sim pode | sim podem
+        sim obrigado | sim obrigada
     """),
     no=_phrases("""
         não concordo | eu não concordo | não eu não concordo | não não concordo | não estou de acordo | não aceito
