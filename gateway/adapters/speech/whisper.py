@@ -17,6 +17,7 @@ WHOLE_WINDOW_MS: Final = 30_000
 MINIMUM_TAIL_MS: Final = 500
 """Silence that must fit behind an utterance: a text that ends with the window may have been cut."""
 BEAM: Final = 5
+UNLIKELY: Final = -99.0
 MAXIMUM_TOKENS: Final = 32
 """Longer than any answer on the lists, so that no answer can be the beginning of something longer."""
 
@@ -95,9 +96,14 @@ class Whisper:
             return_scores=True,
             return_no_speech_prob=True,
         )
-        # The library divides by the number of tokens, but sums over them and the end of the text.
         hypotheses = tuple(
-            Hypothesis(text_of(tokens), round(float(score) * len(tokens) / (len(tokens) + 1), 3))
+            Hypothesis(text_of(tokens), _score(score, len(tokens)))
             for tokens, score in zip(result.sequences, result.scores, strict=True)
         )
-        return Hearing(window_ms, round(float(result.no_speech_prob), 3), hypotheses)
+        return Hearing(window_ms, round(min(1.0, float(result.no_speech_prob)), 3), hypotheses)
+
+
+def _score(given: float, tokens: int) -> float:
+    """Return the log-probability a token, of *tokens* and the end of the text: the library sums over all of them, and
+    divides by *tokens*. What is no number is unlikely (`max` and `min` take their first argument then)."""
+    return round(max(UNLIKELY, given * tokens / (tokens + 1)), 3)

@@ -96,6 +96,8 @@ TEXTS: list[tuple[str, Meaning, str]] = [
     ("Oh, yes.", MAYBE, "is_weak_yes"),
     ("Yeah.", MAYBE, "is_weak_yes"),
     ("Okay.", MAYBE, "is_weak_yes"),
+    ("Yes, okay.", MAYBE, "is_weak_yes"),
+    ("Yes, you can.", MAYBE, "is_weak_yes"),
     ("I agree.", MAYBE, "is_weak_yes"),
     ("Yes, but...", UNCLEAR, "anything_else"),
     ("Yes, maybe.", UNCLEAR, "anything_else"),

@@ -1,5 +1,6 @@
 """The real engine, on speech that is an answer and on sound that is none. A missing package fails, it skips nothing."""
 
+import math
 import os
 import resource
 import shutil
@@ -14,7 +15,7 @@ import pytest
 from gateway.adapters.config.settings import ROOT
 from gateway.adapters.speech.models import PACKAGED, Choice, Model, read_model
 from gateway.adapters.speech.pool import NICENESS, RecogniserPool, Sizes
-from gateway.adapters.speech.whisper import FIRST_WINDOW_MS, WHOLE_WINDOW_MS, Whisper, text_of
+from gateway.adapters.speech.whisper import FIRST_WINDOW_MS, UNLIKELY, WHOLE_WINDOW_MS, Whisper, _score, text_of
 from gateway.domain.spoken import Decision, Question, decide
 from gateway.media.dtmf import dtmf_tone
 from gateway.media.g711 import Samples, decode, encode
@@ -182,6 +183,14 @@ def test_without_the_library_speech_says_what_to_install(monkeypatch: pytest.Mon
 def test_a_model_that_the_library_cannot_read_is_said() -> None:
     with pytest.raises(RecogniserUnusable, match=r"speech model any: ctranslate2 .* failed"):
         Whisper(Model("any", "folder", {"model.bin": b"x", "config.json": b"{}"}, "0" * 64, ("en",), pinned=False))
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens", "score"),
+    [(-0.6, 2, -0.4), (0.0, 0, 0.0), (-math.inf, 3, UNLIKELY), (math.nan, 3, UNLIKELY)],
+)
+def test_scores_are_numbers(given: float, tokens: int, score: float) -> None:
+    assert _score(given, tokens) == pytest.approx(score)
 
 
 @pytest.mark.parametrize(
