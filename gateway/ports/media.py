@@ -73,6 +73,15 @@ class StopPlay(MediaCommand):
 
 
 @dataclass(frozen=True, slots=True)
+class Listen(MediaCommand):
+    """Report what the leg's party says from now on (`SpeechStarted`, `Utterance`), or (*listening* False) no more; what
+    he is saying then is forgotten. Best begun when the leg is answered: noise and echo are learnt by hearing them."""
+
+    leg: str
+    listening: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Dial(MediaCommand):
     """Call *uri* as a new leg on the media server that carries *beside*, presenting the caller's identity.
 
@@ -271,6 +280,36 @@ class PlayFinished(MediaEvent):
     completed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SpeechStarted(MediaEvent):
+    """The leg's party seems to say something, since *began_ns*. Perhaps it was a click: then nothing follows."""
+
+    leg: str
+    began_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance(MediaEvent):
+    """The leg's party said something, from *began_ns* to *ended_ns*, a little silence on both sides included.
+
+    *speech_ms*: how much of it was speech, at *level_dbov* over noise of *noise_dbov* (200 to 3,600 Hz). *cut*: he was
+    still speaking at the longest an utterance may be, and it is no answer. *key_ms*: a key sounded in it so long;
+    *prompt_ms*: so much of it lies over our own prompt or its echo. *audio*: base64 of int16 mono, 8 kHz, little
+    endian; it is for the recogniser alone: never log, write or keep it.
+    """
+
+    leg: str
+    began_ns: int
+    ended_ns: int
+    speech_ms: int
+    level_dbov: float
+    noise_dbov: float
+    cut: bool
+    key_ms: int
+    prompt_ms: int
+    audio: str = field(repr=False)
+
+
 RecorderGate = Literal["on", "paused"]
 
 
@@ -356,9 +395,10 @@ class MediaServer(Protocol):
 _KINDS: Mapping[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        *(Answer, Reject, Play, StopPlay, Dial, Bridge, Isolate, HangUp, SendDtmf),
+        *(Answer, Reject, Play, StopPlay, Listen, Dial, Bridge, Isolate, HangUp, SendDtmf),
         *(RecordOpen, RecordPause, RecordResume, RecordClose),
         *(Incoming, LegRinging, LegAnswered, LegHeld, LegEnded, Digit, DigitEnded, PlayStarted, PlayFinished),
+        *(SpeechStarted, Utterance),
         *(RecorderObserved, RecorderClosed, WorkerLost),
     )
 }

@@ -13,6 +13,7 @@ import numpy as np
 import pjsua2 as pj
 import structlog
 
+from gateway.adapters.sip.ear import Ear
 from gateway.adapters.sip.frames import SILENCE, read_frame, write_frame
 from gateway.adapters.sip.sound import Prompt, ring_back
 from gateway.media.dtmf import DtmfEdge, InbandDtmfDetector
@@ -55,6 +56,11 @@ class LegMedia:
         self._prompt_detector = InbandDtmfDetector()
         self._heard_ms = 0
         self._prompt: Prompt | None = None
+        self._said: bytes | None = None
+        """The frame of a prompt that was said last, None for anything else."""
+        self._key_sounds = False
+        self.ear: Ear | None = None
+        """Listens for spoken answers, while anybody wants them."""
         self._ring: int | None = None
         self._lock = threading.Lock()
         self.listeners: tuple[tuple[Side, Listener], ...] = ()
@@ -101,7 +107,9 @@ class LegMedia:
                 self._on_begun(prompt)
             if finished:
                 self._on_played(prompt)
+            self._said = frame
             return frame
+        self._said = None
         ring = self._ring
         if ring is not None:
             self._ring = ring + 1
@@ -114,14 +122,21 @@ class LegMedia:
         tick = self._clock.tick
         for side, listener in self.listeners:
             listener.arrived(side, tick, samples)
+        frame = _SILENT if samples is None else samples
+        self._detect_keys(frame)
+        ear = self.ear
+        if ear is not None:
+            ear.hear(frame, self._said, key=self._key_sounds)
+
+    def _detect_keys(self, frame: Samples) -> None:
         detector = self._detector
         if detector is None:
             return
         self._heard_ms += FRAME_MS
         listening = self._prompt is None
-        frame = _SILENT if samples is None else samples
         for each, counts in ((detector, True), (self._prompt_detector, False)):
             for edge in each.feed(frame, listening=listening is counts):
+                self._key_sounds = edge.kind == "down"
                 self._on_digit(edge, self._heard_ms - edge.at_ms, counts)
 
 

@@ -25,6 +25,7 @@ import structlog
 
 from gateway.adapters.sip import readings
 from gateway.adapters.sip.desk import RecordingDesk
+from gateway.adapters.sip.ear import Ear
 from gateway.adapters.sip.ended import EndedCalls
 from gateway.adapters.sip.headers import (
     MAX_VALUE,
@@ -67,6 +68,7 @@ from gateway.ports.media import (
     LegEnded,
     LegHeld,
     LegRinging,
+    Listen,
     MediaCommand,
     Play,
     PlayFinished,
@@ -564,6 +566,8 @@ class Worker:
             self._play(leg, command)
         elif isinstance(command, StopPlay):
             self._cut(leg, command.play)
+        elif isinstance(command, Listen):
+            leg.media.ear = Ear(leg.id, self._tell) if command.listening else None
         elif isinstance(command, Isolate):
             self._wiring.isolate(leg, command.isolated)
         elif isinstance(command, HangUp):
