@@ -26,6 +26,7 @@ LEAD_S, TAIL_S = 2.0, 1.5
 LEVEL_DBOV = -20.0
 
 LOSS = 0.02
+MATERIAL = (*speech.LOCALES, "demo")
 CONDITIONS: dict[str, tuple[speech.Noise, float, float]] = {
     "clean": ("white", -65.0, LEVEL_DBOV),
     "quiet, -45 dBov, clean": ("white", -65.0, -45.0),
@@ -102,7 +103,7 @@ def ours(frames: Samples) -> list[Span]:
 def condition(name: str, every: int) -> dict[str, Any]:
     kind, noise_dbov, level_dbov = CONDITIONS[name]
     tallies = {"webrtcvad": Tally(), "ours": Tally()}
-    for seed, phrase in list(enumerate(speech.phrases()))[::every]:
+    for seed, phrase in list(enumerate(speech.phrases(MATERIAL)))[::every]:
         voice = speech.at_level(phrase.audio, level_dbov)
         audio = np.concatenate((speech.silence(LEAD_S), voice, speech.silence(TAIL_S)))
         audio = audio + speech.noise(kind, len(audio) / 8000, noise_dbov, seed)
@@ -139,7 +140,7 @@ def echo(attenuation_db: int, every: int) -> dict[str, Any]:
             minutes += len(prompt) / 8000 / 60
             false += len(onsets(line, prompt, True))
             untold += len(onsets(line, prompt, False))
-            phrase = speech.phrases()[(37 * index + 5) % len(speech.phrases())].audio
+            phrase = speech.phrases(MATERIAL)[(37 * index + 5) % len(speech.phrases(MATERIAL))].audio
             length = min(len(phrase), len(line) - talk_at * speech.FRAME)
             line[talk_at * speech.FRAME :][:length] += speech.at_level(phrase, LEVEL_DBOV)[:length]
             found = [at for at in onsets(line, prompt, True) if talk_at < at <= talk_at + length // speech.FRAME]
@@ -198,7 +199,7 @@ async def run(_folder: Path, quick: bool) -> dict[str, Any]:
 def show(found: dict[str, Any]) -> None:
     """Print the tables."""
     first = next(iter(found["conditions"].values()))["ours"]
-    print(f"{first['phrases']} phrases of six languages; start and end: p50/p95 ms")
+    print(f"{first['phrases']} phrases in six languages; start and end: p50/p95 ms")
     print(f"{'':24}{'':11}{'false start %':>14}{'missed %':>10}{'split %':>9}{'start':>12}{'end':>12}")
     for name, rows in found["conditions"].items():
         for who, row in rows.items():

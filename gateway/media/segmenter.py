@@ -13,7 +13,9 @@ from gateway.media.loudness import NoiseFloor, bands_of, dbov, is_tone, spectrum
 from gateway.media.vad import FRAME_MS, FRAME_SAMPLES, VoiceDetector, WebrtcDetector
 
 BANDS_TO_OPEN: Final = 2
-"""So many bands have to stand out: a hum or a whistle is in one."""
+"""So many bands have to stand out,"""
+ALONE_DB: Final = 4.0
+"""or one by so much more: deep voices in loud noise have one."""
 
 
 class SpeechGate:
@@ -44,8 +46,12 @@ class SpeechGate:
             limit = np.maximum(limit, 10 ** ((self.echo.expected() + self._echo_margin_db) / 10))
             if not key:
                 self.echo.learn(decibels(bands))
-        stands_out = np.count_nonzero(bands > limit) >= BANDS_TO_OPEN and not is_tone(powers)
-        return float(powers.sum()) if stands_out else 0.0
+        over = bands / limit
+        stands_out = np.count_nonzero(over > 1) >= BANDS_TO_OPEN or over.max() > _ALONE
+        return float(powers.sum()) if stands_out and not is_tone(powers) else 0.0
+
+
+_ALONE: Final = 10 ** (ALONE_DB / 10)
 
 
 @dataclass(frozen=True, slots=True)
