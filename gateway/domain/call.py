@@ -289,7 +289,7 @@ class Call:
             self._verdict_changed(party, event)
 
     def _append_capped(self, entry: do.AppendEvidence) -> None:
-        if entry.kind == "answer.digit" and not entry.facts["counted"]:
+        if entry.kind in ("answer.digit", "answer.speech") and not entry.facts["counted"]:
             self._notes += 1
             if self._notes > NOTES_CAP:
                 return
@@ -417,6 +417,11 @@ class Call:
             self._ordinary_digits(event, matched.passed)
         if matched.code:
             codes[matched.code](event)
+
+    def _spoke(self, event: ev.SpeechBegan | ev.AnswerSpoken) -> None:
+        """Only the caller is asked, and only what is said on his own leg is his answer."""
+        if event.leg == CALLER and self.legs[CALLER].up and self.verdict is Verdict.PENDING:
+            self._step(CALLER, event)
 
     def _pressed_on(self, event: ev.DigitPressed) -> str:
         """The leg whose keys these are."""
@@ -678,6 +683,8 @@ HANDLERS: Handlers = {
     ev.PromptStarted: Call._prompt,
     ev.PromptFinished: Call._prompt,
     ev.DigitPressed: Call._digit,
+    ev.SpeechBegan: Call._spoke,
+    ev.AnswerSpoken: Call._spoke,
     ev.TimerFired: Call._timer,
     ev.EvidenceDurable: Call._evidence_durable,
     ev.EvidenceFailed: Call._evidence_failed,

@@ -10,6 +10,10 @@ The rules
    the conversation begins. A late accept key is noted and does not count; consent later in the call is asked for anew.
 5. Nothing else leads to `granted`.
 6. Who is told instead of asked (`announce`) may be recorded once he has heard all of it, and not before.
+7. What is said counts as a key does: begun after the asking sentence was heard, and only where the question was put so
+   that it may be answered by voice (`by_voice`). What it means is `spoken.decide`'s. A yes that was said over our own
+   prompt, which has the words in it, is asked back; one over the prompt that asks back does not count. What is unclear
+   stops no prompt; unclear for the last time, the party is asked for a key and listened to no more.
 
 `TRANSITIONS` *is* the machine: the first row whose state, event and guard match is taken. `docs/states.md` is drawn
 from it.
@@ -21,6 +25,7 @@ from enum import StrEnum
 
 from gateway.domain.commands import AppendEvidence, Command, PlayPrompt, StartTimer, StopPrompt, StopTimer
 from gateway.domain.events import (
+    AnswerSpoken,
     AskStarted,
     DigitPressed,
     Event,
@@ -28,10 +33,12 @@ from gateway.domain.events import (
     PromptFinished,
     PromptStarted,
     ReconsentRequested,
+    SpeechBegan,
     TimerFired,
     WithdrawRequested,
 )
 from gateway.domain.rules import Rules
+from gateway.domain.spoken import Decision, Meaning, Question, Ruling, decide
 
 
 class Verdict(StrEnum):
@@ -71,6 +78,8 @@ class State(StrEnum):
         return Verdict.PENDING if self in DIALOGUE else Verdict(self.value)
 
 
+MOST_EXTENSIONS = 3
+
 DIALOGUE = frozenset({State.NOT_ASKED, State.ANNOUNCING, State.ASKING, State.DECIDING, State.LISTENING})
 UNCOVERED = (State.REFUSED, State.UNANSWERED, State.UNCLEAR, State.WITHDRAWN)
 
@@ -85,8 +94,16 @@ class Consent:
     repeats: int = 0
     plays: int = 0
     started_ns: int | None = None
-    answer: DigitPressed | None = None
+    answer: DigitPressed | AnswerSpoken | None = None
     wrong_keys: int = 0
+    by_voice: bool = False
+    """The present question may be answered by voice."""
+    confirming: bool = False
+    """The present question is whether the yes was meant."""
+    extensions: int = 0
+    """How often the present answer window was opened anew for somebody who seemed to speak."""
+    utterances: int = 0
+    """What was said in answer to this dialogue's questions, and counted."""
     heard_ms: int = 0
     asked: int = 0
     in_conversation: bool = False
@@ -121,15 +138,68 @@ def always(consent: Consent, event: Event, rules: Rules) -> bool:
     return True
 
 
+def question(consent: Consent) -> str:
+    """The prompt that asks the present question."""
+    if consent.confirming:
+        return "confirm_spoken"
+    return ("ask" if consent.attempt <= 1 else "ask_again") + ("_spoken" if consent.by_voice else "")
+
+
 def minimum_ms(consent: Consent, rules: Rules) -> int:
-    """How much of the present prompt must have been heard: the second prompt has a length of its own."""
-    return rules.minimum_heard_ms if consent.attempt <= 1 else rules.minimum_heard_again_ms
+    """How much of the present prompt must have been heard: each has a length of its own."""
+    return {
+        "ask": rules.minimum_heard_ms,
+        "ask_again": rules.minimum_heard_again_ms,
+        "ask_spoken": rules.minimum_heard_spoken_ms,
+        "ask_again_spoken": rules.minimum_heard_again_spoken_ms,
+        "confirm_spoken": rules.minimum_heard_confirm_ms,
+    }[question(consent)]
 
 
 def too_early(consent: Consent, event: Event, rules: Rules) -> bool:
     """The asking sentence cannot have been heard yet."""
     heard_ms = 0 if consent.started_ns is None else (event.at_ns - consent.started_ns) // 1_000_000
     return heard_ms < minimum_ms(consent, rules)
+
+
+def said_early(consent: Consent, event: Event, rules: Rules) -> bool:
+    """It was begun before the asking sentence can have been heard."""
+    assert isinstance(event, AnswerSpoken)
+    heard_ms = -1 if consent.started_ns is None else (event.began_ns - consent.started_ns) // 1_000_000
+    return not consent.by_voice or heard_ms < minimum_ms(consent, rules)
+
+
+def may_finish(consent: Consent, event: Event, rules: Rules) -> bool:
+    """The question may be answered by voice, and noises have not kept the window open for long."""
+    return consent.by_voice and consent.extensions < MOST_EXTENSIONS
+
+
+def ruling(consent: Consent, spoken: AnswerSpoken, rules: Rules) -> Ruling:
+    """What the party's words amount to, as an answer to the present question."""
+    asked = Question.CONFIRM if consent.confirming else Question.ASK
+    found = decide(spoken.hearings, rules.language, asked, consent.utterances + 1)
+    if found.decision is not Decision.YES or not spoken.over_prompt:
+        return found
+    decision = Decision.REPEAT if consent.confirming else Decision.CONFIRM
+    return Ruling(decision, Meaning.MAYBE, "over_our_own_prompt")
+
+
+def says(*decisions: Decision) -> Guard:
+    """What was said, after enough was heard, decides so."""
+
+    def guard(consent: Consent, event: Event, rules: Rules) -> bool:
+        assert isinstance(event, AnswerSpoken)
+        return consent.heard_ms >= minimum_ms(consent, rules) and ruling(consent, event, rules).decision in decisions
+
+    guard.__name__ = f"says_{'_or_'.join(decisions)}"
+    guard.__doc__ = f"What was said amounts to: {' or '.join(decisions).replace('_', ' ')}."
+    return guard
+
+
+def answers(consent: Consent, event: Event, rules: Rules) -> bool:
+    """What was said is an answer, or has to be asked back."""
+    assert isinstance(event, AnswerSpoken)
+    return ruling(consent, event, rules).decision in (Decision.YES, Decision.NO, Decision.CONFIRM)
 
 
 def known_key(consent: Consent, event: Event, rules: Rules) -> bool:
@@ -200,13 +270,14 @@ def heard_whole(consent: Consent, event: Event, rules: Rules) -> bool:
     return event.play == consent.play and event.completed
 
 
-def heard_and(key: Guard) -> Guard:
-    """The media process confirms that enough was heard before the key waiting for a decision."""
+def heard_and(key: Guard, kind: type[Event] = DigitPressed) -> Guard:
+    """The media process confirms that enough was heard before the answer waiting for a decision."""
 
     def guard(consent: Consent, event: Event, rules: Rules) -> bool:
         assert isinstance(event, PromptFinished) and consent.answer is not None
         enough = event.played_ms >= minimum_ms(consent, rules)
-        return enough and key(replace(consent, heard_ms=event.played_ms), consent.answer, rules)
+        mine = isinstance(consent.answer, kind)
+        return enough and mine and key(replace(consent, heard_ms=event.played_ms), consent.answer, rules)
 
     guard.__name__ = f"heard_and_{key.__name__}"
     guard.__doc__ = f"Enough was heard, and it was: {(key.__doc__ or '').rstrip('.').lower()}."
@@ -225,8 +296,8 @@ def both(first: Guard, second: Guard) -> Guard:
 
 
 def only_wrong_keys(consent: Consent, event: Event, rules: Rules) -> bool:
-    """Keys were pressed, but none that the prompt offers."""
-    return current_timer(consent, event, rules) and consent.wrong_keys > 0
+    """Keys were pressed, but none that the prompt offers; or something was said that was no answer."""
+    return current_timer(consent, event, rules) and consent.wrong_keys + consent.utterances > 0
 
 
 # --- actions: (consent, event, rules) -> (consent, commands) ---
@@ -241,14 +312,14 @@ def _entry(kind: str, **facts: object) -> AppendEvidence:
 
 def play(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
     """Play the asking prompt."""
-    prompt = "ask" if consent.attempt <= 1 else "ask_again"
-    consent = replace(consent, plays=consent.plays + 1, started_ns=None, answer=None, heard_ms=0)
-    return consent, [PlayPrompt(consent.party, prompt, consent.play)]
+    consent = replace(consent, plays=consent.plays + 1, started_ns=None, answer=None, heard_ms=0, extensions=0)
+    return consent, [PlayPrompt(consent.party, question(consent), consent.play)]
 
 
 def begin(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
     """Begin a dialogue: first attempt."""
-    return play(replace(consent, attempt=1, repeats=0, wrong_keys=0, asked=consent.asked + 1), event, rules)
+    fresh = Consent(consent.party, consent.state, plays=consent.plays, in_conversation=consent.in_conversation)
+    return play(replace(fresh, attempt=1, by_voice=rules.by_voice, asked=consent.asked + 1), event, rules)
 
 
 def announce(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
@@ -264,7 +335,18 @@ def announcement(rules: Rules) -> str:
 
 def ask_again(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
     """Ask once more: next attempt."""
-    return play(replace(consent, attempt=consent.attempt + 1, wrong_keys=0), event, rules)
+    return play(replace(consent, attempt=consent.attempt + 1, wrong_keys=0, confirming=False), event, rules)
+
+
+def ask_back(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
+    """Ask whether the yes was meant."""
+    return play(replace(consent, confirming=True), event, rules)
+
+
+def ask_by_key(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
+    """Ask for a key, and listen no more."""
+    by_key = replace(consent, attempt=consent.attempt + 1, confirming=False, by_voice=False)
+    return play(by_key, event, rules)
 
 
 def repeat(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
@@ -280,7 +362,7 @@ def mark_start(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, l
 def log_prompt(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
     """Write down what was heard."""
     assert isinstance(event, PromptFinished)
-    prompt = announcement(rules) if rules.announce else "ask" if consent.attempt <= 1 else "ask_again"
+    prompt = announcement(rules) if rules.announce else question(consent)
     entry = _entry(
         "prompt.played",
         party=consent.party,
@@ -291,6 +373,11 @@ def log_prompt(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, l
         completed=event.completed,
     )
     return replace(consent, heard_ms=event.played_ms), [entry]
+
+
+def extend(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
+    """Open the answer window anew: somebody has to be able to finish, and to be listened to."""
+    return listen(replace(consent, extensions=consent.extensions + 1), event, rules)
 
 
 def listen(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
@@ -309,8 +396,8 @@ def stop_timer(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, l
 
 
 def keep_answer(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
-    """Keep the key until it is known how much was heard."""
-    assert isinstance(event, DigitPressed)
+    """Keep the answer until it is known how much was heard."""
+    assert isinstance(event, DigitPressed | AnswerSpoken)
     return replace(consent, answer=event), []
 
 
@@ -341,14 +428,50 @@ def note(because: str) -> Action:
 def count_digit(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
     """Write down the key that counts."""
     digit = event if isinstance(event, DigitPressed) else consent.answer
-    assert digit is not None
+    assert isinstance(digit, DigitPressed)
     return replace(consent, answer=None), [digit_entry(digit, True, "answer")]
 
 
+def speech_entry(spoken: AnswerSpoken, counted: bool, because: str, **more: object) -> AppendEvidence:
+    """The entry for something that was said."""
+    facts = {"leg": spoken.leg, **spoken.facts, "counted": counted, "because": because, **more}
+    return AppendEvidence(kind="answer.speech", facts=facts, token=0, personal=spoken.words)
+
+
+def count_speech(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
+    """Write down what was said, and what it amounts to."""
+    spoken = event if isinstance(event, AnswerSpoken) else consent.answer
+    assert isinstance(spoken, AnswerSpoken)
+    found = ruling(consent, spoken, rules)
+    more = {
+        "question": "confirm" if consent.confirming else "ask",
+        "meaning": str(found.meaning),
+        "decision": str(found.decision),
+    }
+    counted = replace(consent, answer=None, utterances=consent.utterances + 1)
+    return counted, [speech_entry(spoken, True, found.because, **more)]
+
+
+def note_speech(because: str) -> Action:
+    """Write down something said that does not count, and why; what it was is nobody's business."""
+
+    def action(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
+        assert isinstance(event, AnswerSpoken)
+        return consent, [speech_entry(replace(event, words={}), False, because)]
+
+    action.__doc__ = f"Note that something was said: {because}."
+    return action
+
+
 def discard_answer(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
-    """Write down that the kept key does not count after all."""
-    assert consent.answer is not None
-    return replace(consent, answer=None), [digit_entry(consent.answer, False, "too little of the prompt was heard")]
+    """Write down that the kept answer does not count after all."""
+    because, kept = "too little of the prompt was heard", consent.answer
+    assert kept is not None
+    entry = digit_entry(kept, False, because) if isinstance(kept, DigitPressed) else None
+    if entry is None:
+        assert isinstance(kept, AnswerSpoken)
+        entry = speech_entry(replace(kept, words={}), False, because)
+    return replace(consent, answer=None), [entry]
 
 
 # --- the table ---
@@ -371,6 +494,9 @@ def _rows() -> Iterable[Transition]:
     wrong = note("not a key the prompt offers")
     late = note("pressed outside the question")
     busy = note("an answer is being decided")
+    unheard = note_speech("said before the asking sentence was heard")
+    over = note_speech("said over the prompt, and no answer")
+    spoken = ((Decision.YES, s.GRANTED, ()), (Decision.NO, s.REFUSED, ()), (Decision.CONFIRM, s.ASKING, (ask_back,)))
     again = both(current_prompt, attempts_left)
 
     yield t(s.NOT_ASKED, AskStarted, announces, s.ANNOUNCING, (announce,))
@@ -389,6 +515,9 @@ def _rows() -> Iterable[Transition]:
     yield t(s.ASKING, DigitPressed, too_early, s.ASKING, (early,))
     yield t(s.ASKING, DigitPressed, known_key, s.DECIDING, (keep_answer, stop_prompt))
     yield t(s.ASKING, DigitPressed, always, s.ASKING, (wrong, count_wrong_key))
+    yield t(s.ASKING, AnswerSpoken, said_early, s.ASKING, (unheard,))
+    yield t(s.ASKING, AnswerSpoken, answers, s.DECIDING, (keep_answer, stop_prompt))
+    yield t(s.ASKING, AnswerSpoken, always, s.ASKING, (over,))
     yield t(s.ASKING, PromptFinished, both(current_prompt, completed), s.LISTENING, (log_prompt, listen))
     yield t(s.ASKING, PromptFinished, again, s.ASKING, (log_prompt, ask_again))
     yield t(s.ASKING, PromptFinished, current_prompt, s.UNANSWERED, (log_prompt,))
@@ -402,6 +531,10 @@ def _rows() -> Iterable[Transition]:
         (repeat_key, s.ASKING, (count_digit, repeat)),
     ):
         yield t(s.DECIDING, PromptFinished, both(current_prompt, heard_and(key)), target, (log_prompt, *do))
+    for decision, target, then in spoken:
+        heard = both(current_prompt, heard_and(says(decision), AnswerSpoken))
+        yield t(s.DECIDING, PromptFinished, heard, target, (log_prompt, count_speech, *then))
+    yield t(s.DECIDING, AnswerSpoken, always, s.DECIDING, (note_speech("an answer is being decided"),))
     yield t(s.DECIDING, PromptFinished, again, s.ASKING, (log_prompt, discard_answer, ask_again))
     yield t(s.DECIDING, PromptFinished, current_prompt, s.UNANSWERED, (log_prompt, discard_answer))
     yield t(s.DECIDING, WithdrawRequested, may_withdraw, s.WITHDRAWN)
@@ -412,6 +545,13 @@ def _rows() -> Iterable[Transition]:
     yield t(s.LISTENING, DigitPressed, repeat_key, s.ASKING, (stop_timer, count_digit, repeat))
     yield t(s.LISTENING, DigitPressed, attempts_left, s.ASKING, (stop_timer, wrong, ask_again))
     yield t(s.LISTENING, DigitPressed, always, s.UNCLEAR, (stop_timer, wrong))
+    yield t(s.LISTENING, SpeechBegan, may_finish, s.LISTENING, (extend,))
+    yield t(s.LISTENING, AnswerSpoken, said_early, s.LISTENING, (unheard,))
+    for decision, target, then in spoken:
+        yield t(s.LISTENING, AnswerSpoken, says(decision), target, (stop_timer, count_speech, *then))
+    repeats = both(says(Decision.REPEAT), attempts_left)
+    yield t(s.LISTENING, AnswerSpoken, repeats, s.ASKING, (stop_timer, count_speech, ask_again))
+    yield t(s.LISTENING, AnswerSpoken, always, s.ASKING, (stop_timer, count_speech, ask_by_key))
     yield t(s.LISTENING, TimerFired, both(current_timer, attempts_left), s.ASKING, (ask_again,))
     yield t(s.LISTENING, TimerFired, only_wrong_keys, s.UNCLEAR)
     yield t(s.LISTENING, TimerFired, current_timer, s.UNANSWERED)

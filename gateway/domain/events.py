@@ -6,6 +6,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.domain.spoken import Hearing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -78,6 +80,30 @@ class DigitPressed(Event):
     leg: str
     value: str = field(repr=False)
     transport: str = "rfc4733"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechBegan(Event):
+    """Somebody seems to speak on *leg*."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSpoken(Event):
+    """Something was said on *leg* from *began_ns* on, and listened to.
+
+    *hearings*: what a recogniser made of it, one a pass; empty: it was no answer (a monologue); None: nobody could
+    listen. *over_prompt*: our own prompt, or its echo, could be heard in it. *facts* describe all that for the evidence,
+    *words* are what was heard, for the evidence alone.
+    """
+
+    leg: str
+    began_ns: int
+    hearings: tuple[Hearing, ...] | None = field(repr=False)
+    over_prompt: bool = False
+    facts: Mapping[str, object] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ class Rules:
     *announce*: who is not asked is told that he is recorded, and is recorded only when he heard all of that.
     *joining*, *joining_basis*, *joining_reason*: what becomes of a person who joins later, and why. *records*: the call
     has a recorder of its own; a person who joins another's only answers for himself.
+    *by_voice*: the question is asked so that it may be answered by voice too, and somebody listens.
     *stop_unconfirmed*: a recorder that was told to start, pause or resume and was not seen to is stopped; otherwise
     that is raised as an alarm and shown.
     *close_timeout_ms*: the end of a recording is told when it is sealed and checked. A writer may be 65 s behind before
@@ -70,6 +71,10 @@ class Rules:
     answer_timeout_ms: int = 6_000
     minimum_heard_ms: int = 3_000
     minimum_heard_again_ms: int = 3_000
+    by_voice: bool = False
+    minimum_heard_spoken_ms: int = 3_000
+    minimum_heard_again_spoken_ms: int = 3_000
+    minimum_heard_confirm_ms: int = 3_000
     withdraw_code: str = "*9"
     reconsent_code: str = "*1"
     pause_code: str = "*71"

@@ -19,6 +19,7 @@ _CARRIED = frozenset(
     {
         "prompt.played",
         "answer.digit",
+        "answer.speech",
         "leg.answered",
         "leg.ended",
         "leg.held",

@@ -52,13 +52,12 @@ class LegMedia:
         self._on_digit = on_digit
         self._on_begun = on_begun
         self._on_played = on_played
-        self._detector = InbandDtmfDetector() if inband else None
-        self._prompt_detector = InbandDtmfDetector()
+        self._detectors = (InbandDtmfDetector(), InbandDtmfDetector()) if inband else ()
+        """One hears keys while no prompt plays, one while one does."""
         self._heard_ms = 0
         self._prompt: Prompt | None = None
         self._said: bytes | None = None
         """The frame of a prompt that was said last, None for anything else."""
-        self._key_sounds = False
         self.ear: Ear | None = None
         """Listens for spoken answers, while anybody wants them."""
         self._ring: int | None = None
@@ -126,17 +125,13 @@ class LegMedia:
         self._detect_keys(frame)
         ear = self.ear
         if ear is not None:
-            ear.hear(frame, self._said, key=self._key_sounds)
+            ear.hear(frame, self._said, key=any(one.sounding for one in self._detectors))
 
     def _detect_keys(self, frame: Samples) -> None:
-        detector = self._detector
-        if detector is None:
-            return
         self._heard_ms += FRAME_MS
         listening = self._prompt is None
-        for each, counts in ((detector, True), (self._prompt_detector, False)):
+        for each, counts in zip(self._detectors, (True, False), strict=False):
             for edge in each.feed(frame, listening=listening is counts):
-                self._key_sounds = edge.kind == "down"
                 self._on_digit(edge, self._heard_ms - edge.at_ms, counts)
 
 

@@ -27,6 +27,7 @@ from gateway.domain.recording import (
     desired_state,
 )
 from gateway.domain.rules import Rules
+from gateway.domain.spoken import Hearing, Hypothesis
 
 RULES = Rules()
 OFF, ON, PAUSED = RecorderState.OFF, RecorderState.ON, RecorderState.PAUSED
@@ -146,6 +147,67 @@ def test_the_announcement_offers_a_way_out_where_there_is_one(may_withdraw: bool
     assert (step(told, TAKEN_BACK, rules)[0].state is State.WITHDRAWN) is may_withdraw
 
 
+VOICE = replace(RULES, by_voice=True, minimum_heard_spoken_ms=4_000, minimum_heard_confirm_ms=1_000)
+ASKED_BY_VOICE = replace(PARTY, by_voice=True)
+ASKED_BACK = replace(ASKED_BY_VOICE, confirming=True, utterances=1)
+YES = ("Yes, I agree.",)
+
+
+def said(
+    *passes: str, ms: int = 6_000, over_prompt: bool = False, failed: bool = False, score: float = -0.1
+) -> ev.AnswerSpoken:
+    hearings = tuple(Hearing(8_000, 0.01, (Hypothesis(text, score),)) for text in passes)
+    return ev.AnswerSpoken(
+        at_ns=(ms + 2_000) * 1_000_000,
+        leg="caller",
+        began_ns=ms * 1_000_000,
+        hearings=None if failed else hearings,
+        over_prompt=over_prompt,
+    )
+
+
+def kept(*passes: str, party: Consent = ASKED_BY_VOICE, over_prompt: bool = False) -> Consent:
+    return replace(party, state=State.DECIDING, answer=said(*passes, over_prompt=over_prompt))
+
+
+BEGAN_TO_SPEAK = ev.SpeechBegan(at_ns=0, leg="caller")
+SPOKEN: list[tuple[Consent, ev.Event, State]] = [
+    (at(State.ASKING), said(*YES), State.ASKING),
+    (at(State.ASKING, ASKED_BY_VOICE), said(*YES, ms=3_999), State.ASKING),
+    (at(State.ASKING, replace(ASKED_BY_VOICE, heard_ms=0)), said(*YES, ms=4_000), State.DECIDING),
+    (at(State.ASKING, ASKED_BY_VOICE), said("No."), State.DECIDING),
+    (at(State.ASKING, ASKED_BY_VOICE), said("Okay."), State.DECIDING),
+    (at(State.ASKING, ASKED_BY_VOICE), said("What was that?"), State.ASKING),
+    (at(State.ASKING, ASKED_BY_VOICE), said(), State.ASKING),
+    (at(State.ASKING, ASKED_BY_VOICE), said(failed=True), State.ASKING),
+    (kept(*YES), played(4_000), State.GRANTED),
+    (kept(*YES, over_prompt=True), played(4_000), State.ASKING),
+    (kept("No."), played(4_000), State.REFUSED),
+    (kept("Okay."), played(4_000), State.ASKING),
+    (kept(*YES), played(3_999), State.ASKING),
+    (kept(*YES, party=replace(SPENT, by_voice=True)), played(2_999), State.UNANSWERED),
+    (kept(*YES), said("No."), State.DECIDING),
+    (at(State.LISTENING, ASKED_BY_VOICE), BEGAN_TO_SPEAK, State.LISTENING),
+    (at(State.LISTENING, ASKED_BY_VOICE), said(*YES, ms=3_999), State.LISTENING),
+    (at(State.LISTENING), said(*YES), State.LISTENING),
+    (at(State.LISTENING, ASKED_BY_VOICE), said(*YES), State.GRANTED),
+    (at(State.LISTENING, ASKED_BY_VOICE), said("No."), State.REFUSED),
+    (at(State.LISTENING, ASKED_BY_VOICE), said("Okay."), State.ASKING),
+    (at(State.LISTENING, ASKED_BY_VOICE), said(*YES, over_prompt=True), State.ASKING),
+    (at(State.LISTENING, ASKED_BY_VOICE), said("Yes, but not the recording."), State.ASKING),
+    (at(State.LISTENING, replace(SPENT, by_voice=True)), said("What?"), State.ASKING),
+    (at(State.LISTENING, ASKED_BACK), said("Okay."), State.GRANTED),
+    (at(State.LISTENING, ASKED_BACK), said("No."), State.REFUSED),
+    (at(State.LISTENING, ASKED_BACK), said(*YES, over_prompt=True), State.ASKING),
+    (at(State.LISTENING, replace(SPENT, by_voice=True, utterances=1)), RANG, State.UNCLEAR),
+]
+
+
+@pytest.mark.parametrize(("before", "event", "target"), SPOKEN)
+def test_each_row_of_a_spoken_answer_leads_where_it_should(before: Consent, event: ev.Event, target: State) -> None:
+    assert step(before, event, VOICE)[0].state is target
+
+
 @pytest.mark.parametrize(("before", "event", "target"), STEPS)
 def test_each_row_leads_where_it_should(before: Consent, event: ev.Event, target: State) -> None:
     assert step(before, event, RULES)[0].state is target
@@ -158,7 +220,11 @@ def test_what_no_row_names_changes_nothing(before: Consent, event: ev.Event) -> 
 
 def test_the_steps_above_use_every_row() -> None:
     used = set()
-    for rules, before, event, _ in [*((RULES, *s) for s in STEPS), *((TELLS, *s) for s in TOLD)]:
+    for rules, before, event, _ in [
+        *((RULES, *s) for s in STEPS),
+        *((TELLS, *s) for s in TOLD),
+        *((VOICE, *s) for s in SPOKEN),
+    ]:
         rows = (r for r in TRANSITIONS if r.state is before.state and isinstance(event, r.event))
         used.add(TRANSITIONS.index(next(row for row in rows if row.guard(before, event, rules))))
     assert used == set(range(len(TRANSITIONS)))
