@@ -34,7 +34,7 @@ from gateway.app.switchboard import Switchboard
 from gateway.app.tasks import spawn
 from gateway.policy.errors import PolicyError
 from gateway.ports.policy import CallFacts
-from gateway.ports.recogniser import Recogniser
+from gateway.ports.recogniser import NoRecogniser, Recogniser
 
 _log = structlog.get_logger(__name__)
 
@@ -182,6 +182,7 @@ class Gateway:
         self.recovering.cancel()  # what it has not closed stays open, and is the next start's
         await asyncio.wait([self.recovering])
         await self.pbx.stop()
+        await self.services.recogniser.stop()
         await self.database.aclose()
         await self.evidence.aclose()
 
@@ -211,8 +212,10 @@ async def start_gateway(settings: Settings) -> Gateway:
         allowed_sources=settings.sip.allowed_sources,
         invites_per_second=settings.sip.invites_per_second,
     )
+    recogniser: Recogniser = NoRecogniser()
     try:
         await front.start()
+        recogniser = await start_recogniser(settings.speech)
         pool = SipWorkerPool(
             WORKER_ARGV,
             calls=settings.sip.calls,
@@ -240,6 +243,7 @@ async def start_gateway(settings: Settings) -> Gateway:
             route=agent_route(settings.sip.agent),
             recordings=folders.recordings,
             pbx=pbx,
+            recogniser=recogniser,
         )
         lost = await services.registry.open_calls()
         later = await recorded_by_pbx(services, lost)
@@ -251,6 +255,7 @@ async def start_gateway(settings: Settings) -> Gateway:
     except BaseException:
         await pbx.stop()
         await front.stop()
+        await recogniser.stop()
         await database.aclose()
         await evidence.aclose()
         raise

@@ -15,6 +15,7 @@ from gateway.ports.media import MediaServer
 from gateway.ports.pbx import Pbx
 from gateway.ports.policy import CallFacts, PolicyBook
 from gateway.ports.prompts import PromptLibrary
+from gateway.ports.recogniser import NoRecogniser, Recogniser
 from gateway.ports.registry import CallRegistry, RegistryUnavailable
 from gateway.ports.vault import RecordingVault
 
@@ -43,6 +44,7 @@ class Services:
     route: Route
     recordings: Path
     pbx: Pbx | None = None
+    recogniser: Recogniser = field(default_factory=NoRecogniser)
     taps: list[Tap] = field(default_factory=list)
 
     async def note_closed(self, recording: str, sha256: str, size: int, frames: int) -> None:

@@ -8,14 +8,16 @@ from typing import Any
 
 import structlog
 
+from gateway.app.listening import heard, listened
 from gateway.app.services import Services
 from gateway.app.tasks import spawn
 from gateway.app.translate import LEG_EVENTS
 from gateway.domain import commands as do
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, Call, Phase
-from gateway.domain.consent import Verdict
+from gateway.domain.consent import Verdict, said_early
 from gateway.domain.recording import RecorderState, Stage
+from gateway.domain.rules import Rules
 from gateway.ports import media
 from gateway.ports.evidence import Receipt
 from gateway.ports.policy import CallFacts, Decision
@@ -56,6 +58,18 @@ class Outcome:
     because: str = ""
 
 
+def _minima(rules: Rules) -> dict[str, object]:
+    """How much of each prompt that asks must have been heard before an answer counts."""
+    if not rules.by_voice:
+        return {"minimum_heard_ms": rules.minimum_heard_ms, "minimum_heard_again_ms": rules.minimum_heard_again_ms}
+    return {
+        "by_voice": True,
+        "minimum_heard_ms": rules.minimum_heard_spoken_ms,
+        "minimum_heard_again_ms": rules.minimum_heard_again_spoken_ms,
+        "minimum_heard_confirm_ms": rules.minimum_heard_confirm_ms,
+    }
+
+
 @dataclass(slots=True, eq=False)
 class CallSession:
     """Runs one `Call` against the services."""
@@ -79,6 +93,8 @@ class CallSession:
     """Prompts whose end was not told yet, each with what happens should it never be."""
     isolated: set[str] = field(default_factory=set)
     """Parties who hear prompts only: see `media.Isolate`."""
+    listening: set[str] = field(default_factory=set)
+    """Legs that are listened to: see `media.Listen`."""
     replies: dict[str, asyncio.Future[do.Reply]] = field(default_factory=dict)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     on_change: Callable[["CallSession"], None] = lambda session: None
@@ -139,12 +155,24 @@ class CallSession:
             )
         elif isinstance(event, media.RecorderClosed):
             spawn(self._recording_closed(event), name="recording closed")
+        elif isinstance(event, media.Utterance):
+            leg = next((name for name, known in self.legs.items() if known == event.leg), None)
+            if leg is not None:
+                spawn(self._listen_to(event, leg), name="listen")
         elif type(event) in LEG_EVENTS:
             if isinstance(event, media.PlayFinished):
                 self._play_ended(event.play)
             leg = next((name for name, known in self.legs.items() if known == getattr(event, "leg", None)), None)
             if leg is not None:
                 self.post(LEG_EVENTS[type(event)](event, leg))
+
+    async def _listen_to(self, utterance: media.Utterance, leg: str) -> None:
+        """Have something that was said listened to, and tell the call."""
+        spoken = heard(utterance, leg, self.incoming.mono_ns)
+        party, rules = self.call.parties.get(leg), self.call.rules
+        if party is not None and not said_early(party, spoken, rules):  # nobody listens to what cannot count
+            spoken = await listened(spoken, utterance, self.services.recogniser, rules.language)
+        self.post(spoken)
 
     def play(self, leg: str, play: str, path: str, length_ms: int) -> None:
         """Play a prompt of *length_ms* to a leg. Its end is told, whatever becomes of the media server's word: a call
@@ -234,6 +262,16 @@ class CallSession:
     def handled(self) -> None:
         """Do what follows from the call's new state, before its commands are."""
         self._isolate_who_is_asked()
+        self._listen_to_who_may_speak()
+
+    def _listen_to_who_may_speak(self) -> None:
+        """A party is listened to from its question, if that may be answered by voice, to its answer."""
+        parties = self.call.parties.items()
+        may = {name for name, consent in parties if consent.by_voice and consent.verdict is Verdict.PENDING}
+        wanted = {self.legs[party] for party in may if party in self.legs}
+        for leg in sorted(wanted ^ self.listening):
+            self.services.media.send(media.Listen(leg, leg in wanted))
+        self.listening = wanted
 
     def _isolate_who_is_asked(self) -> None:
         """From its question to its answer a party of the conversation hears nothing that its line could echo."""
@@ -270,8 +308,7 @@ class CallSession:
             "agent_basis": str(rules.agent_basis),
             "purposes": list(rules.purposes),
             "fail_mode": str(rules.fail_mode),
-            "minimum_heard_ms": rules.minimum_heard_ms,
-            "minimum_heard_again_ms": rules.minimum_heard_again_ms,
+            **_minima(rules),
             "look_behind_ms": rules.look_behind_ms,
             "paused_fill": rules.paused_fill,
             "reasons": list(self.decision.reasons),

@@ -3,13 +3,14 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from gateway.app.feed import Feed
+from gateway.app.listening import may_be_answered_by_voice
 from gateway.app.pbx_session import PbxSession
 from gateway.app.services import Services
 from gateway.app.session import CallSession, Outcome
@@ -77,7 +78,7 @@ class Switchboard:
             self._sent_by_pbx(self.services.pbx, event, headers)
             return
         facts = CallFacts(caller=event.from_number, called=event.to_number, headers=headers)
-        decision = self.services.policy.resolve(facts)
+        decision = self._resolve(facts)
         session = CallSession(
             services=self.services,
             call=Call(self.services.identities.call_id(), decision.rules),
@@ -89,6 +90,12 @@ class Switchboard:
             on_change=self._publish,
         )
         self._begin(session)
+
+    def _resolve(self, facts: CallFacts) -> Decision:
+        """The policy's decision, as far as it can be kept."""
+        decision = self.services.policy.resolve(facts)
+        rules = may_be_answered_by_voice(decision.rules, self.services.recogniser, self.services.prompts)
+        return replace(decision, rules=rules)
 
     def _begin(self, session: CallSession) -> None:
         event = session.incoming
@@ -110,7 +117,7 @@ class Switchboard:
             caller=event.from_number, called=headers.get("x-consent-called") or event.to_number, headers=headers
         )
         joins = self._joined_by(headers.get("x-consent-joins", ""), server)
-        decision = self.services.policy.resolve(facts) if joins is None else joins.decision
+        decision = self._resolve(facts) if joins is None else joins.decision
         if joins is not None:
             rules = joins.call.rules.for_who_joins()
             decision = Decision(rules, (f"joined call {joins.call_id}", joins.call.rules.joining_reason))

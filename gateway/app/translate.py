@@ -27,6 +27,10 @@ def _digit(event: media.Digit, leg: str) -> ev.Event:
     return ev.DigitPressed(at_ns=event.mono_ns, leg=leg, value=event.value, transport=event.transport)
 
 
+def _spoke(event: media.SpeechStarted, leg: str) -> ev.Event:
+    return ev.SpeechBegan(at_ns=event.mono_ns, leg=leg)
+
+
 def _play_started(event: media.PlayStarted, leg: str) -> ev.Event:
     return ev.PromptStarted(at_ns=event.mono_ns, play=event.play)
 
@@ -47,6 +51,7 @@ LEG_EVENTS: Mapping[type[media.MediaEvent], Callable[[Any, str], ev.Event]] = {
     media.LegHeld: _held,
     media.LegEnded: _ended,
     media.Digit: _digit,
+    media.SpeechStarted: _spoke,
     media.PlayStarted: _play_started,
     media.PlayFinished: _play_finished,
 }

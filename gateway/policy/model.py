@@ -36,6 +36,8 @@ class Ask(_Table):
     attempts: int = Field(default=2, ge=1, le=9)
     repeats: int = Field(default=3, ge=0, le=9)
     answer_timeout_ms: int = Field(default=6_000, ge=500, le=60_000)
+    by_voice: bool = True
+    """Answers may be spoken too, where a recogniser and prompts for that are there."""
     minimum_heard_ms: int | None = Field(default=None, ge=0, le=60_000)
     """Keys pressed before so much of the prompt was heard do not count. Unset: where the prompt's manifest says the
     asking sentence ends."""
@@ -196,6 +198,7 @@ class PolicyFile(_Table):
             attempts=self.ask.attempts,
             repeats=self.ask.repeats,
             answer_timeout_ms=self.ask.answer_timeout_ms,
+            by_voice=self.ask.by_voice,
             minimum_heard_ms=first,
             minimum_heard_again_ms=again,
             withdraw_code=self.codes.withdraw,
