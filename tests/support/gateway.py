@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.adapters.config.settings import Policies, Prompts, Settings, Sip, Storage
+from gateway.adapters.config.settings import Policies, Prompts, Settings, Sip, Speech, Storage
 from gateway.app.session import CallSession
 from gateway.bootstrap import Gateway, start_gateway
 from gateway.domain.commands import Command
 from gateway.domain.events import Event
-from gateway.ports.prompts import PROMPT_NAMES
+from gateway.ports.prompts import PROMPT_NAMES, SPOKEN_PROMPT_NAMES
 
 POLICY = """
 name = "test"
@@ -33,13 +33,17 @@ minimum_heard_ms = 200
 """
 
 
-def write_prompts(folder: Path, language: str = "en", lengths_ms: dict[str, int] | None = None) -> Path:
-    """Make a complete set of short prompts (a 440 Hz tone each) with a true manifest."""
+def write_prompts(
+    folder: Path, language: str = "en", lengths_ms: dict[str, int] | None = None, *, spoken: bool = False
+) -> Path:
+    """Make a complete set of short prompts (a 440 Hz tone each) with a true manifest, with those that ask for a spoken
+    answer or without."""
     place = folder / language
     place.mkdir(parents=True, exist_ok=True)
     entries = {}
-    for name in PROMPT_NAMES:
-        length_ms = (lengths_ms or {}).get(name, 600 if name.startswith("ask") else 300)
+    for name in (*PROMPT_NAMES, *(SPOKEN_PROMPT_NAMES if spoken else ())):
+        asks = name.startswith(("ask", "confirm"))
+        length_ms = (lengths_ms or {}).get(name, 600 if asks else 300)
         tone = np.sin(2 * np.pi * 440 * np.arange(length_ms * 8) / 8000) * 4000
         path = place / f"{name}.wav"
         with wave.open(str(path), "wb") as file:
@@ -52,7 +56,7 @@ def write_prompts(folder: Path, language: str = "en", lengths_ms: dict[str, int]
             "text": f"test prompt {name}",
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "duration_ms": length_ms,
-            "minimum_heard_ms": 200 if name.startswith("ask") else 0,
+            "minimum_heard_ms": 200 if asks else 0,
         }
     (place / "manifest.json").write_text(json.dumps({"prompts": entries}))
     return folder
@@ -75,9 +79,11 @@ def settings(
     lengths_ms: dict[str, int] | None = None,
     bind: str = "127.0.0.1:0",
     media_timeout_s: int = 30,
+    speech: bool = False,
     **policy: str,
 ) -> Settings:
-    """Settings of a gateway that keeps everything below *folder* and sends its calls to *agent* (`host:port`)."""
+    """Settings of a gateway that keeps everything below *folder* and sends its calls to *agent* (`host:port`). *speech*:
+    it listens, and asks so that callers may answer by voice."""
     return Settings(
         sip=Sip(
             bind=bind,
@@ -88,7 +94,8 @@ def settings(
         ),
         storage=Storage(folder=folder / "var"),
         policy=Policies(folder=write_policy(folder / "policy.d", **policy)),
-        prompts=Prompts(folder=write_prompts(folder / "prompts", lengths_ms=lengths_ms)),
+        prompts=Prompts(folder=write_prompts(folder / "prompts", lengths_ms=lengths_ms, spoken=speech)),
+        speech=Speech(engines=("tiny.en",) if speech else ()),
     )
 
 

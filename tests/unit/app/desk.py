@@ -15,7 +15,7 @@ from gateway.ports.evidence import FakeEvidenceLog
 from gateway.ports.keys import FakeKeyStore
 from gateway.ports.media import FakeMediaServer
 from gateway.ports.policy import CallFacts, Decision
-from gateway.ports.prompts import PROMPT_NAMES, Prompt, PromptMissing
+from gateway.ports.prompts import PROMPT_NAMES, SPOKEN_PROMPT_NAMES, Prompt, PromptMissing
 from gateway.ports.registry import FakeCallRegistry
 
 NUMBER = "+4915112345678"
@@ -55,10 +55,13 @@ class Prompts:
     def languages(self) -> tuple[str, ...]:
         return ("en",)
 
+    def asks_by_voice(self, language: str) -> bool:
+        return not self.missing & set(SPOKEN_PROMPT_NAMES)
+
     def prompt(self, language: str, name: str) -> Prompt:
         if name in self.missing:
             raise PromptMissing(name)
-        assert language == "en" and name in PROMPT_NAMES
+        assert language == "en" and name in (*PROMPT_NAMES, *SPOKEN_PROMPT_NAMES)
         return Prompt(name, language, f"/prompts/{name}.wav", f"text of {name}", f"sha of {name}", 5_000)
 
 
