@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from gateway.adapters.config.settings import ROOT
-from gateway.adapters.prompts.library import load_prompts
+from gateway.adapters.prompts.library import FilePromptLibrary, load_prompts
 from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit, table
 
 
@@ -14,6 +14,7 @@ def check(folder: Path | None, config: Path | None, *, as_json: bool) -> int:
     where = folder or settings_or_exit(config).prompts.folder
     library, findings = load_prompts(where)
     prompts = [library.prompts[key] for key in sorted(library.prompts)]
+    languages = library.languages()
     if as_json:
         usable = [
             {
@@ -21,7 +22,7 @@ def check(folder: Path | None, config: Path | None, *, as_json: bool) -> int:
                 "name": p.name,
                 "duration_ms": p.duration_ms,
                 "sha256": p.sha256,
-                "answers": ["key"],
+                "answers": _answers(library, p.language),
             }
             for p in prompts
         ]
@@ -29,6 +30,7 @@ def check(folder: Path | None, config: Path | None, *, as_json: bool) -> int:
             {
                 "ok": not findings,
                 "prompts": usable,
+                "languages": [{"language": name, "answers": _answers(library, name)} for name in languages],
                 "findings": [{"file": f.file, "message": f.message} for f in findings],
             }
         )
@@ -37,11 +39,15 @@ def check(folder: Path | None, config: Path | None, *, as_json: bool) -> int:
     table(["LANGUAGE", "PROMPT", "LENGTH", "TEXT"], rows)
     for finding in findings:
         complain(str(finding))
-    say(
-        f"{len(prompts)} prompts usable in {len(library.languages())} languages, {len(findings)} findings; "
-        "answers are taken by key in every language"
-    )
+    for name in languages:
+        voice = library.asks_by_voice(name)
+        say(f"{name}: answers by key{', and by voice' if voice else ' only (no prompts that ask for a spoken answer)'}")
+    say(f"{len(prompts)} prompts usable in {len(languages)} languages, {len(findings)} findings")
     return NO if findings else OK
+
+
+def _answers(library: FilePromptLibrary, language: str) -> list[str]:
+    return ["key", "voice"] if library.asks_by_voice(language) else ["key"]
 
 
 def build(folder: Path | None, languages: list[str]) -> int:

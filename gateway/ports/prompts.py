@@ -17,6 +17,9 @@ PROMPT_NAMES = (
 )
 """Every prompt a language must have."""
 
+SPOKEN_PROMPT_NAMES = ("ask_spoken", "ask_again_spoken", "confirm_spoken")
+"""What a language has besides when its callers may answer by voice: all of them, or none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -40,7 +43,11 @@ class PromptLibrary(Protocol):
     """All prompts, verified when they were loaded."""
 
     def languages(self) -> tuple[str, ...]:
-        """The languages that have every prompt."""
+        """The languages that have every prompt of `PROMPT_NAMES`."""
+        ...
+
+    def asks_by_voice(self, language: str) -> bool:
+        """Whether *language* has every prompt of `SPOKEN_PROMPT_NAMES`; otherwise callers are asked for a key only."""
         ...
 
     def prompt(self, language: str, name: str) -> Prompt:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.ports.prompts import PROMPT_NAMES, Prompt, PromptMissing
+from gateway.ports.prompts import PROMPT_NAMES, SPOKEN_PROMPT_NAMES, Prompt, PromptMissing
 
 LEVEL_DBFS = (-30.0, -14.0)
 """Allowed RMS level of speech, silence left out; telephone speech is aligned near -20 dBFS."""
@@ -37,6 +37,9 @@ class FilePromptLibrary:
         found = {language for language, _ in self.prompts}
         return tuple(sorted(lang for lang in found if all((lang, name) in self.prompts for name in PROMPT_NAMES)))
 
+    def asks_by_voice(self, language: str) -> bool:
+        return all((language, name) in self.prompts for name in SPOKEN_PROMPT_NAMES)
+
     def prompt(self, language: str, name: str) -> Prompt:
         try:
             return self.prompts[language, name]
@@ -64,12 +67,21 @@ def load_prompts(folder: Path) -> tuple[FilePromptLibrary, list[Finding]]:
         for name in PROMPT_NAMES:
             if name not in wanted:
                 findings.append(Finding(str(manifest), f'prompt "{name}" is missing: build the prompts again'))
+        spoken = [name for name in SPOKEN_PROMPT_NAMES if name in wanted]
+        if spoken and len(spoken) < len(SPOKEN_PROMPT_NAMES):
+            findings.append(Finding(str(manifest), _half_spoken(spoken)))
         for name, entry in wanted.items():
             prompt, wrong = _read(manifest.parent, locale, name, entry)
             findings += wrong
             if prompt is not None and not wrong:
                 prompts[locale, name] = prompt
     return FilePromptLibrary(prompts), findings
+
+
+def _half_spoken(there: list[str]) -> str:
+    missing = ", ".join(f'"{name}"' for name in SPOKEN_PROMPT_NAMES if name not in there)
+    named = ", ".join(f'"{name}"' for name in there)
+    return f"has {named}, but not {missing}: add what is missing, or leave out all three to ask for a key only"
 
 
 def _read(folder: Path, locale: str, name: str, entry: object) -> tuple[Prompt | None, list[Finding]]:
@@ -96,6 +108,8 @@ def _read(folder: Path, locale: str, name: str, entry: object) -> tuple[Prompt |
         return None, [Finding(str(path), f"not a WAV file ({error})")]
     if abs(duration_ms - stated_ms) > 1:
         wrong.append(f"lasts {duration_ms} ms, the manifest says {stated_ms} ms")
+    if name in SPOKEN_PROMPT_NAMES and minimum == 0:
+        wrong.append("needs minimum_heard_ms: the end of the sentence that says how to agree")
     if minimum > duration_ms:
         wrong.append(f"minimum_heard_ms {minimum} is longer than the prompt ({duration_ms} ms)")
     prompt = Prompt(name, locale, str(path.resolve()), str(entry["text"]), sha256, duration_ms, minimum)

@@ -242,9 +242,32 @@ def test_the_prompts_of_the_project_are_whole(tmp_path: Path, monkeypatch: Any) 
     said = run("prompts", "check", "--json")
     assert said.code == 0 and said.json["ok"] is True and said.json["findings"] == []
     assert {prompt["language"] for prompt in said.json["prompts"]} == {"en", "de", "fr", "es", "it", "pt"}
-    assert len(said.json["prompts"]) == 6 * 10
+    assert len(said.json["prompts"]) == 6 * 10 + 3
     assert all(prompt["duration_ms"] > 500 and len(prompt["sha256"]) == 64 for prompt in said.json["prompts"])
-    assert "60 prompts usable in 6 languages" in run("prompts", "check").out
+    assert "63 prompts usable in 6 languages" in run("prompts", "check").out
+
+
+def test_check_says_which_languages_are_answered_by_voice(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = run("prompts", "check").out
+    assert "\nen: answers by key, and by voice\n" in said
+    for language in ("de", "fr", "es", "it", "pt"):
+        assert f"\n{language}: answers by key only (no prompts that ask for a spoken answer)\n" in said
+    told = run("prompts", "check", "--json").json
+    answers = {entry["language"]: entry["answers"] for entry in told["languages"]}
+    assert answers == {"en": ["key", "voice"]} | {name: ["key"] for name in ("de", "fr", "es", "it", "pt")}
+    assert all(prompt["answers"] == answers[prompt["language"]] for prompt in told["prompts"])
+
+
+def test_half_of_the_prompts_for_spoken_answers_is_a_finding(tmp_path: Path) -> None:
+    folder = support.write_prompts(tmp_path, spoken=True)
+    manifest = folder / "en" / "manifest.json"
+    entries = json.loads(manifest.read_text())["prompts"]
+    del entries["confirm_spoken"]
+    manifest.write_text(json.dumps({"prompts": entries}))
+    said = run("prompts", "check", folder)
+    assert said.code == 1 and 'but not "confirm_spoken"' in said.err
+    assert "en: answers by key only" in said.out
 
 
 def test_a_changed_prompt_is_found(config: Path) -> None:

@@ -8,6 +8,11 @@ from tests.support import speech
 from tests.support.speech import Audio
 
 PROMPTS = [np.concatenate((speech.read(f"{locale}/ask"), speech.silence(1))) for locale in ("de", "en", "fr")]
+WITH_A_YES = [
+    np.concatenate((speech.read(f"en/{name}"), speech.silence(1)))
+    for name in ("ask_spoken", "ask_again_spoken", "confirm_spoken")
+]
+"""Prompts that name the phrase that is a yes."""
 TALK_AT = 200
 """Frames: four seconds into the prompt."""
 
@@ -30,7 +35,7 @@ def talked_over(prompt: Audio, heard: Audio, phrase: speech.Phrase, dbov: float,
 @pytest.mark.parametrize("attenuation_db", [6, 12, 20, 30, 50])
 @pytest.mark.parametrize("delay_ms", [0, 45, 130, 307, 500])
 def test_an_echo_is_nobody(delay_ms: int, attenuation_db: int) -> None:
-    for prompt in PROMPTS:
+    for prompt in PROMPTS + WITH_A_YES:
         assert listen(prompt, speech.echoed(prompt, delay_ms, attenuation_db)) == []
 
 

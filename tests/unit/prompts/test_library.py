@@ -12,7 +12,9 @@ import pytest
 
 from gateway.adapters.config.settings import ROOT
 from gateway.adapters.prompts.library import load_prompts
-from gateway.ports.prompts import PROMPT_NAMES, PromptMissing
+from gateway.domain.spoken import Meaning, read_text
+from gateway.ports.prompts import PROMPT_NAMES, SPOKEN_PROMPT_NAMES, PromptMissing
+from tests.support import speech
 from tests.support.gateway import write_prompts
 
 SHIPPED = ROOT / "ivr_prompts"
@@ -23,9 +25,10 @@ def test_the_shipped_prompts_are_complete_in_six_languages() -> None:
     assert findings == []
     assert library.languages() == ("de", "en", "es", "fr", "it", "pt")
     for language in library.languages():
-        for name in PROMPT_NAMES:
+        spoken = SPOKEN_PROMPT_NAMES if library.asks_by_voice(language) else ()
+        for name in (*PROMPT_NAMES, *spoken):
             prompt = library.prompt(language, name)
-            asks = name.startswith("ask")
+            asks = name in ("ask", "ask_again", *SPOKEN_PROMPT_NAMES)
             assert prompt.text and (0 < prompt.minimum_heard_ms < prompt.duration_ms) == asks
             assert 8 < len(prompt.text) * 1000 / prompt.duration_ms < 26, (
                 f"{language}/{name} is spoken too fast or slow"
@@ -35,13 +38,37 @@ def test_the_shipped_prompts_are_complete_in_six_languages() -> None:
 def test_the_shipped_prompts_begin_at_once_and_the_notices_are_short() -> None:
     library, _ = load_prompts(SHIPPED)
     longest_ms = {"ask": 17_000, "ask_again": 10_000, "granted": 6_500, "announced_may_object": 8_000}
+    longest_ms |= {"ask_spoken": 18_000, "ask_again_spoken": 10_000, "confirm_spoken": 7_000}
     for (language, name), prompt in library.prompts.items():
         with wave.open(prompt.path) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         assert np.flatnonzero(np.abs(samples) > 300)[0] < 800, f"{language}/{name} begins with silence"
         assert prompt.duration_ms <= longest_ms.get(name, 4_000), f"{language}/{name} is long"
-        if name == "ask":
+        if name in ("ask", "ask_spoken"):
             assert prompt.minimum_heard_ms < 9_000, f"{language}: the question comes late"
+
+
+def test_english_asks_for_a_spoken_answer_and_the_others_for_a_key_only() -> None:
+    library, _ = load_prompts(SHIPPED)
+    assert [language for language in library.languages() if library.asks_by_voice(language)] == ["en"]
+    with pytest.raises(PromptMissing):
+        library.prompt("de", "ask_spoken")
+
+
+@pytest.mark.parametrize("name", SPOKEN_PROMPT_NAMES)
+def test_our_own_voice_does_not_say_yes_for_the_caller(name: str) -> None:
+    """It names the phrase that is a yes. What comes back of it on a loudspeaker telephone is longer than the phrase,
+    and begins before an answer counts."""
+    library, _ = load_prompts(SHIPPED)
+    prompt = library.prompt("en", name)
+    assert "say: yes, I agree. Or press 1." in prompt.text
+    assert read_text("Yes, I agree.", "en").meaning is Meaning.YES
+    for heard in ("Yes, I agree or press 1.", "Yes, I agree. Or press 1.", "To agree, say yes, I agree.", prompt.text):
+        assert read_text(heard, "en").meaning is Meaning.UNCLEAR
+    pieces = speech.spoken(speech.read(f"en/{name}"))
+    begin, end = next(piece for piece in pieces if piece[1] * 20 >= prompt.minimum_heard_ms - 20)
+    assert end * 20 <= prompt.minimum_heard_ms + 60
+    assert end - begin >= 75, "there is a pause behind the phrase: it could come back alone"
 
 
 def test_the_manifests_say_who_speaks_and_on_what_terms() -> None:
@@ -146,6 +173,60 @@ def test_damage_is_named_and_the_prompt_not_used(
     with pytest.raises(PromptMissing, match="prompts check"):
         library.prompt("en", "ask")
     assert library.languages() == ()
+
+
+def _spoken_without(folder: Path, *names: str) -> Path:
+    """Write prompts with those that ask for a spoken answer, but for *names*."""
+    write_prompts(folder, spoken=True)
+    path = folder / "en" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for name in names:
+        del manifest["prompts"][name]
+    path.write_text(json.dumps(manifest))
+    return folder
+
+
+def test_a_language_has_all_prompts_that_ask_for_a_spoken_answer_or_none(tmp_path: Path) -> None:
+    library, findings = load_prompts(_spoken_without(tmp_path / "all"))
+    assert findings == [] and library.asks_by_voice("en") and not library.asks_by_voice("de")
+    assert library.prompt("en", "confirm_spoken").minimum_heard_ms == 200
+    library, findings = load_prompts(_spoken_without(tmp_path / "none", *SPOKEN_PROMPT_NAMES))
+    assert findings == [] and not library.asks_by_voice("en") and library.languages() == ("en",)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (["confirm_spoken"], 'has "ask_spoken", "ask_again_spoken", but not "confirm_spoken": '),
+        (["ask_spoken", "ask_again_spoken"], 'has "confirm_spoken", but not "ask_spoken", "ask_again_spoken": '),
+    ],
+)
+def test_some_of_them_are_an_error_and_callers_answer_by_key(tmp_path: Path, missing: list[str], message: str) -> None:
+    library, findings = load_prompts(_spoken_without(tmp_path, *missing))
+    (found,) = findings
+    assert found.file.endswith("manifest.json") and found.message.startswith(message)
+    assert "leave out all three to ask for a key only" in found.message
+    assert not library.asks_by_voice("en") and library.languages() == ("en",)
+
+
+def test_a_damaged_one_leaves_callers_their_keys(tmp_path: Path) -> None:
+    folder = _spoken_without(tmp_path)
+    (folder / "en" / "ask_again_spoken.wav").unlink()
+    library, findings = load_prompts(folder)
+    assert ["cannot be read" in str(finding) for finding in findings] == [True]
+    assert not library.asks_by_voice("en") and library.languages() == ("en",)
+
+
+@pytest.mark.parametrize("name", SPOKEN_PROMPT_NAMES)
+def test_a_spoken_answer_never_counts_from_the_first_word_of_the_question(tmp_path: Path, name: str) -> None:
+    folder = _spoken_without(tmp_path)
+    path = folder / "en" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["prompts"][name]["minimum_heard_ms"]
+    path.write_text(json.dumps(manifest))
+    library, findings = load_prompts(folder)
+    assert ["needs minimum_heard_ms" in str(finding) for finding in findings] == [True]
+    assert not library.asks_by_voice("en")
 
 
 def test_a_missing_prompt_is_named(tmp_path: Path) -> None:
