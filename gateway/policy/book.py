@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from gateway.domain.rules import FailMode, Rules
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.lines import key_lines, line_of
-from gateway.policy.model import PolicyFile
+from gateway.policy.model import Minima, PolicyFile
 
-PromptMinima = Callable[[str], tuple[int, int]]
-"""Language -> milliseconds after which the asking sentence has been heard, in "ask" and in "ask_again"."""
+PromptMinima = Callable[[str], Minima]
+"""Language -> how much of its prompts must be heard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Times are whole milliseconds. Defaults are the most protective that still lets a call through.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -15,6 +15,17 @@ Key = Annotated[str, StringConstraints(pattern=r"^[0-9*#A-D]$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[0-9*#A-D]{2,8}$")]
 Purpose = Literal["recording", "transcription", "analysis", "sharing"]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
+
+
+class Minima(NamedTuple):
+    """Milliseconds of each prompt that must be heard before an answer counts. Where a language has no prompts that ask
+    for a spoken answer, the defaults stand for them; nothing uses them."""
+
+    ask: int
+    ask_again: int
+    ask_spoken: int = 3_000
+    ask_again_spoken: int = 3_000
+    confirm_spoken: int = 3_000
 
 
 class _Table(BaseModel):
@@ -179,12 +190,14 @@ class PolicyFile(_Table):
         """Only consent is asked for."""
         return self.basis is Basis.CONSENT
 
-    def rules(self, sha256: str, prompt_minima_ms: tuple[int, int]) -> Rules:
-        """Return what the core needs to know. *prompt_minima_ms* (of "ask", of "ask_again") stand in for an unset
-        `minimum_heard_ms`."""
+    def rules(self, sha256: str, prompt_minima_ms: Minima) -> Rules:
+        """Return what the core needs to know. *prompt_minima_ms* stand in for an unset `minimum_heard_ms`, which is
+        about the question in each of its wordings; what asks back ("confirm_spoken") has its own minimum always."""
         own = self.ask.minimum_heard_ms
         joining, joining_basis = self.joining.under(self.basis)
-        first, again = prompt_minima_ms if own is None else (own, own)
+        heard = prompt_minima_ms
+        if own is not None:
+            heard = Minima(own, own, own, own, heard.confirm_spoken)
         return Rules(
             basis=self.basis,
             agent_basis=self.agent_basis,
@@ -199,8 +212,11 @@ class PolicyFile(_Table):
             repeats=self.ask.repeats,
             answer_timeout_ms=self.ask.answer_timeout_ms,
             by_voice=self.ask.by_voice,
-            minimum_heard_ms=first,
-            minimum_heard_again_ms=again,
+            minimum_heard_ms=heard.ask,
+            minimum_heard_again_ms=heard.ask_again,
+            minimum_heard_spoken_ms=heard.ask_spoken,
+            minimum_heard_again_spoken_ms=heard.ask_again_spoken,
+            minimum_heard_confirm_ms=heard.confirm_spoken,
             withdraw_code=self.codes.withdraw,
             reconsent_code=self.codes.reconsent,
             pause_code=self.codes.pause,

@@ -1,14 +1,14 @@
 """The policies on disk, read once and all together: one wrong file and none is used."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from gateway.policy.book import Book, Policy, make_book, parse_policy
+from gateway.policy.book import Book, Policy, PromptMinima, make_book, parse_policy
 from gateway.policy.errors import PolicyError, Problem
+from gateway.policy.model import Minima, PolicyFile
 from gateway.ports.policy import CallFacts, Decision
-from gateway.ports.prompts import PromptLibrary, PromptMissing
+from gateway.ports.prompts import SPOKEN_PROMPT_NAMES, PromptLibrary, PromptMissing
 
 
 def read_policies(paths: list[Path]) -> list[Policy]:
@@ -49,7 +49,7 @@ def prompt_problems(book: Book, prompts: PromptLibrary) -> list[Problem]:
     problems = []
     for policy in book.policies:
         file = policy.file
-        for name in file.prompts:
+        for name in (*file.prompts, *_spoken(file, prompts)):
             try:
                 prompt = prompts.prompt(file.language, name)
             except PromptMissing:
@@ -64,23 +64,29 @@ def prompt_problems(book: Book, prompts: PromptLibrary) -> list[Problem]:
     return problems
 
 
+def _spoken(file: PolicyFile, prompts: PromptLibrary) -> tuple[str, ...]:
+    """The prompts that ask for a spoken answer, where the policy wants one and its language has them."""
+    wanted = file.ask.by_voice and "ask" in file.prompts
+    return SPOKEN_PROMPT_NAMES if wanted and prompts.asks_by_voice(file.language) else ()
+
+
 @dataclass(frozen=True, slots=True)
 class FilePolicyBook:
     """`ports.policy.PolicyBook` on a `Book` and the prompts it asks with."""
 
     book: Book
-    prompt_minima: Callable[[str], tuple[int, int]]
+    prompt_minima: PromptMinima
 
     def resolve(self, facts: CallFacts) -> Decision:
         rules, reasons = self.book.rules(facts.called, self.prompt_minima)
         return Decision(rules, reasons)
 
 
-def prompt_minima(prompts: PromptLibrary) -> Callable[[str], tuple[int, int]]:
-    """Return how much of a language's asking prompts ("ask", "ask_again") must be heard, by their manifest."""
+def prompt_minima(prompts: PromptLibrary) -> PromptMinima:
+    """Return how much of a language's asking prompts must be heard, by their manifest."""
 
-    def minima(language: str) -> tuple[int, int]:
-        first, again = (prompts.prompt(language, name).minimum_heard_ms for name in ("ask", "ask_again"))
-        return first, again
+    def minima(language: str) -> Minima:
+        names = ("ask", "ask_again", *(SPOKEN_PROMPT_NAMES if prompts.asks_by_voice(language) else ()))
+        return Minima(*(prompts.prompt(language, name).minimum_heard_ms for name in names))
 
     return minima

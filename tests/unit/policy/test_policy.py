@@ -8,6 +8,7 @@ import pytest
 from gateway.domain.rules import Basis, FailMode, Joining, PauseLimitAction, Rules
 from gateway.policy.book import Book, Policy, make_book, parse_policy, warnings
 from gateway.policy.errors import PolicyError, Problem
+from gateway.policy.model import Minima
 
 HEAD = 'name = "a"\nversion = "1"\n'
 
@@ -120,10 +121,14 @@ def test_what_cannot_be_read_is_told_with_its_line(data: bytes, line: int, messa
 
 
 def test_the_defaults_are_those_of_the_rules() -> None:
-    rules = parse(HEAD).file.rules("ab", (1_234, 900))
+    rules = parse(HEAD).file.rules("ab", Minima(1_234, 900))
     asked = 'basis "consent": who joins is asked before he is recorded'
     assert rules == Rules(
-        minimum_heard_ms=1_234, minimum_heard_again_ms=900, joining_reason=asked, policy=("a", "1", "ab")
+        by_voice=True,
+        minimum_heard_ms=1_234,
+        minimum_heard_again_ms=900,
+        joining_reason=asked,
+        policy=("a", "1", "ab"),
     )
 
 
@@ -137,14 +142,14 @@ def test_every_key_reaches_the_rules() -> None:
         purposes = ["recording", "analysis"]
         ring_timeout_ms = 20000
         ask = { accept_keys = ["4"], refuse_keys = ["5"], repeat_keys = [], attempts = 3, repeats = 1, \
-answer_timeout_ms = 7000, minimum_heard_ms = 50 }
+answer_timeout_ms = 7000, by_voice = false, minimum_heard_ms = 50 }
         codes = { withdraw = "#9", reconsent = "#1", pause = "#71", resume = "#72", gap_ms = 900 }
         pause = { limit_ms = 0, reminder_ms = 2000, at_limit = "resume" }
         recording = { look_behind_ms = 500, paused_fill = "gap", on_withdrawal = "purge", \
 on_unconfirmed = "alarm" }
         joining = { what = "announce", basis = "contract", justification = "clause 3" }
     """
-    rules = parse(HEAD + text).file.rules("ab", (1_234, 900))
+    rules = parse(HEAD + text).file.rules("ab", Minima(1_234, 900, 1_500, 1_200, 800))
     assert rules == Rules(
         basis=Basis.LEGITIMATE_INTERESTS,
         agent_basis=Basis.LEGAL_OBLIGATION,
@@ -158,8 +163,12 @@ on_unconfirmed = "alarm" }
         attempts=3,
         repeats=1,
         answer_timeout_ms=7_000,
+        by_voice=False,
         minimum_heard_ms=50,
         minimum_heard_again_ms=50,
+        minimum_heard_spoken_ms=50,
+        minimum_heard_again_spoken_ms=50,
+        minimum_heard_confirm_ms=800,
         withdraw_code="#9",
         reconsent_code="#1",
         pause_code="#71",
@@ -183,7 +192,7 @@ on_unconfirmed = "alarm" }
 
 @pytest.mark.parametrize("basis", Basis)
 def test_only_consent_asks_and_only_some_bases_can_be_objected_to(basis: Basis) -> None:
-    rules = parse(f'{HEAD}basis = "{basis}"\njustification = "j"\n').file.rules("", (0, 0))
+    rules = parse(f'{HEAD}basis = "{basis}"\njustification = "j"\n').file.rules("", Minima(0, 0))
     assert rules.ask is (basis is Basis.CONSENT)
     may = {Basis.CONSENT, Basis.LEGITIMATE_INTERESTS, Basis.PUBLIC_TASK}
     assert rules.may_withdraw is (basis in may)
@@ -206,7 +215,7 @@ def test_only_consent_asks_and_only_some_bases_can_be_objected_to(basis: Basis) 
 def test_who_joins_is_asked_under_consent_and_told_under_any_other_basis(
     text: str, joining: Joining, basis: Basis
 ) -> None:
-    rules = parse(f"{HEAD}{text}\n").file.rules("", (0, 0))
+    rules = parse(f"{HEAD}{text}\n").file.rules("", Minima(0, 0))
     assert (rules.joining, rules.joining_basis) == (joining, basis)
     his = rules.for_who_joins()
     assert (his.ask, his.announce, his.basis) == (joining is Joining.ASK, joining is not Joining.ASK, basis)
@@ -313,8 +322,10 @@ def test_the_choice_gives_its_reasons_without_the_number() -> None:
 
 def test_the_rules_take_the_prompts_minimum_of_their_language() -> None:
     book = make_book([named("de", 'language = "de"')])
-    rules, reasons = book.rules("4930", lambda language: {"de": (2_500, 700)}[language])
+    rules, reasons = book.rules("4930", lambda language: {"de": Minima(2_500, 700, 2_900, 1_100, 600)}[language])
     assert (rules.minimum_heard_ms, rules.minimum_heard_again_ms) == (2_500, 700)
+    assert (rules.minimum_heard_spoken_ms, rules.minimum_heard_again_spoken_ms) == (2_900, 1_100)
+    assert rules.minimum_heard_confirm_ms == 600
     assert rules.policy[0] == "de" and reasons
 
 
