@@ -21,20 +21,20 @@ _MS = 1_000_000
 
 
 def may_be_answered_by_voice(rules: Rules, recogniser: Recogniser, prompts: PromptLibrary) -> Rules:
-    """Return *rules* as they can be kept: by voice only where somebody understands the language and a prompt asks so."""
+    """Return *rules* as they can be kept: by voice where somebody understands the language and a prompt asks so."""
     able = rules.ask and recogniser.serves(rules.language) and prompts.asks_by_voice(rules.language)
     return replace(rules, by_voice=rules.by_voice and able)
 
 
 def heard(utterance: Utterance, leg: str, arrived_ns: int) -> ev.AnswerSpoken:
-    """Return what the call is told of something that nobody listened to: said, and no answer. Its time is when the sound
-    had ended; in its facts, times are milliseconds since the call arrived (*arrived_ns*), levels dBov."""
+    """Return what the call is told of something that nobody listened to: said, and no answer. Its time is when the
+    sound had ended; in its facts, times are milliseconds since the call arrived (*arrived_ns*), levels dBov."""
     return ev.AnswerSpoken(
         at_ns=utterance.mono_ns,
         leg=leg,
         began_ns=utterance.began_ns,
         hearings=(),
-        over_prompt=utterance.prompt_ms > 0,
+        over_prompt=utterance.prompt_ms >= utterance.speech_ms,
         facts={
             "began_ms": (utterance.began_ns - arrived_ns) // _MS,
             "ended_ms": (utterance.ended_ns - arrived_ns) // _MS,
@@ -51,8 +51,8 @@ def heard(utterance: Utterance, leg: str, arrived_ns: int) -> ev.AnswerSpoken:
 async def listened(
     spoken: ev.AnswerSpoken, utterance: Utterance, recogniser: Recogniser, language: str
 ) -> ev.AnswerSpoken:
-    """Have a recogniser listen to *utterance*, of which the call would be told *spoken*, and return what it is told now.
-    A monologue (`cut`) stays no answer: the end of it was not heard."""
+    """Have a recogniser listen to *utterance*, of which the call would be told *spoken*; return what it is told now. A
+    monologue (`cut`) stays no answer: the end of it was not heard. Scores are thousandths."""
     samples = np.frombuffer(base64.b64decode(utterance.audio), "<i2").astype(np.int16)
     if utterance.cut or not 0 < len(samples) <= MAX_UTTERANCE_MS * 8:
         return spoken

@@ -79,6 +79,8 @@ class State(StrEnum):
 
 
 MOST_EXTENSIONS = 3
+FINISH_MS = 6_000
+"""The longest answer, the silence that ends it, and a recogniser's deadline."""
 
 DIALOGUE = frozenset({State.NOT_ASKED, State.ANNOUNCING, State.ASKING, State.DECIDING, State.LISTENING})
 UNCOVERED = (State.REFUSED, State.UNANSWERED, State.UNCLEAR, State.WITHDRAWN)
@@ -377,7 +379,8 @@ def log_prompt(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, l
 
 def extend(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
     """Open the answer window anew: somebody has to be able to finish, and to be listened to."""
-    return listen(replace(consent, extensions=consent.extensions + 1), event, rules)
+    extended = replace(consent, extensions=consent.extensions + 1)
+    return extended, [StartTimer(consent.timer, max(rules.answer_timeout_ms, FINISH_MS))]
 
 
 def listen(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:

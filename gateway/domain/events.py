@@ -94,8 +94,8 @@ class AnswerSpoken(Event):
     """Something was said on *leg* from *began_ns* on, and listened to.
 
     *hearings*: what a recogniser made of it, one a pass; empty: it was no answer (a monologue); None: nobody could
-    listen. *over_prompt*: our own prompt, or its echo, could be heard in it. *facts* describe all that for the evidence,
-    *words* are what was heard, for the evidence alone.
+    listen. *over_prompt*: all of it may have been our own prompt, or its echo. *facts* describe all that for the
+    evidence, *words* are what was heard, for the evidence alone.
     """
 
     leg: str

@@ -1,8 +1,10 @@
 """Callers who answer by voice: real SIP and RTP, a real recogniser, recorded answers."""
 
 import asyncio
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from gateway.app.session import CallSession
 from gateway.domain import commands as do
 from gateway.media.g711 import Samples
 from gateway.ports import media
+from gateway.ports.policy import CallFacts, Decision
 from gateway.ports.recogniser import NoRecogniser
 from tests.e2e.test_calls import Scene, scene
 from tests.e2e.worker_support import echoing
@@ -62,12 +65,10 @@ def played(s: Scene, session: CallSession) -> list[str]:
     return [name for name in names if name.startswith(("ask", "confirm"))]
 
 
-async def spoken(s: Scene, session: CallSession) -> list[tuple[dict[str, Any], dict[str, str]]]:
-    """What the evidence says of what was said: facts and words."""
+async def spoken(s: Scene, session: CallSession) -> list[dict[str, Any]]:
+    """What the evidence says of what was said."""
     entries = await s.gateway.services.evidence.entries(session.call_id)
-    bundle = await s.gateway.services.evidence.export(session.call_id)
-    assert bundle
-    return [(dict(entry.facts), {}) for entry in entries if entry.kind == "answer.speech"]
+    return [dict(entry.facts) for entry in entries if entry.kind == "answer.speech"]
 
 
 async def hung_up(s: Scene, call: Call, session: CallSession) -> str:
@@ -85,7 +86,7 @@ async def test_who_says_yes_i_agree_has_agreed_and_is_recorded(tmp_path: Path) -
         await hung_up(s, call, session)
         await agent.ended(5)
         assert played(s, session) == ["ask_spoken"] and len(s.files()) == 1
-        ((facts, _),) = await spoken(s, session)
+        (facts,) = await spoken(s, session)
         assert facts["counted"] and facts["decision"] == "yes" and facts["meaning"] == "yes"
         assert facts["engine"] and facts["pinned"] and len(str(facts["model_sha256"])) == 64
         assert facts["began_ms"] < facts["ended_ms"] and facts["passes"][0]["scores"]
@@ -107,10 +108,9 @@ async def test_a_bare_yes_is_asked_back_and_confirmed_by_voice_or_key(tmp_path: 
         async with asking(tmp_path / str(number)) as s:
             call, session = await asked(s)
             await say(call, "yes")
-            confirming = session.call.parties["caller"]
-            assert await session.wait_for(lambda s=session: s.call.parties["caller"].confirming, 5_000), confirming
-            party = session.call.parties
-            assert await session.wait_for(lambda p=party: p["caller"].state == "listening", 5_000)
+            parties = session.call.parties
+            assert await session.wait_for(lambda p=parties: p["caller"].confirming, 5_000)
+            assert await session.wait_for(lambda p=parties: p["caller"].state == "listening", 5_000)
             if confirm == "key":
                 await call.send_digit("1")
             else:
@@ -151,7 +151,7 @@ async def test_a_monologue_is_no_answer(tmp_path: Path) -> None:
         await say(call, pcm(at_level(monologue(30.0, "en"), -20)))
         await decided(session, "unclear")
         await hung_up(s, call, session)
-        assert all(not facts["counted"] or facts["decision"] != "yes" for facts, _ in await spoken(s, session))
+        assert all(not facts["counted"] or facts["decision"] != "yes" for facts in await spoken(s, session))
 
 
 async def test_a_key_pressed_while_speaking_wins(tmp_path: Path) -> None:
@@ -180,14 +180,24 @@ async def test_an_answer_over_the_prompt_stops_it(tmp_path: Path) -> None:
 
 
 async def test_what_is_said_before_the_question_was_heard_does_not_count(tmp_path: Path) -> None:
-    async with asking(tmp_path, lengths_ms=LONG, ask="by_voice = true\nminimum_heard_ms = 5000") as s:
+    async with asking(tmp_path, lengths_ms=LONG) as s:
+        resolve = s.gateway.services.policy.resolve
+
+        class Later:
+            """The same policy; an answer counts after five seconds."""
+
+            def resolve(self, facts: CallFacts) -> Decision:
+                decision = resolve(facts)
+                return replace(decision, rules=replace(decision.rules, minimum_heard_spoken_ms=5_000))
+
+        s.gateway.services.policy = Later()
         call, session = await s.call()
         call.audio_source = None
         await asyncio.sleep(1.5)
         await say(call, "yes-i-agree")
         await decided(session, "unanswered")
         await hung_up(s, call, session)
-        (facts, _) = (await spoken(s, session))[0]
+        facts = (await spoken(s, session))[0]
         assert not facts["counted"] and "engine" not in facts, "nobody listens to what cannot count"
 
 
@@ -208,8 +218,6 @@ async def test_our_own_prompt_that_comes_back_is_no_answer(tmp_path: Path) -> No
 
 
 def _speak(path: Path, sound: Samples) -> None:
-    import wave
-
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -227,7 +235,7 @@ async def test_where_nobody_can_listen_a_key_is_asked_for(tmp_path: Path) -> Non
         await call.send_digit("1")
         await decided(session, "granted")
         await hung_up(s, call, session)
-        (facts, _) = (await spoken(s, session))[0]
+        facts = (await spoken(s, session))[0]
         assert facts["failure"] == "unavailable" and facts["decision"] == "give_up"
 
 

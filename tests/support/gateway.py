@@ -82,8 +82,8 @@ def settings(
     speech: bool = False,
     **policy: str,
 ) -> Settings:
-    """Settings of a gateway that keeps everything below *folder* and sends its calls to *agent* (`host:port`). *speech*:
-    it listens, and asks so that callers may answer by voice."""
+    """Settings of a gateway that keeps everything below *folder* and sends its calls to *agent* (`host:port`).
+    *speech*: it listens, and asks so that callers may answer by voice."""
     return Settings(
         sip=Sip(
             bind=bind,

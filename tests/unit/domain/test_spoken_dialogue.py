@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.domain import commands as do
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, NOTES_CAP
-from gateway.domain.consent import MOST_EXTENSIONS
+from gateway.domain.consent import FINISH_MS, MOST_EXTENSIONS
 from gateway.domain.spoken import Hearing, Hypothesis
 from tests.unit.domain.playbook import Playbook, answers, entry, fires, hears, key, ns, says, starts, verdict
 from tests.unit.domain.playbook import ends as ended
@@ -182,6 +182,12 @@ def test_who_speaks_may_finish_and_noises_do_not_keep_the_window_open() -> None:
     book >> ev.SpeechBegan(at_ns=0, leg=CALLER) >> fires("answer:caller:1") << says("ask_again_spoken")
     book >> hears("caller:ask:2") << do.StartTimer("answer:caller:2", 6_000)
     (book >> ev.SpeechBegan(at_ns=0, leg=CALLER) << do.StartTimer("answer:caller:2", 6_000)).end()
+
+
+@pytest.mark.parametrize(("window_ms", "expected"), [(800, FINISH_MS), (9_000, 9_000)])
+def test_a_short_answer_window_is_long_enough_for_who_speaks_in_it(window_ms: int, expected: int) -> None:
+    book = asked(answer_timeout_ms=window_ms) >> ended("caller:ask:1") << do.StartTimer("answer:caller:1", window_ms)
+    (book >> ev.SpeechBegan(at_ns=0, leg=CALLER) << do.StartTimer("answer:caller:1", expected)).end()
 
 
 def test_nobody_but_the_caller_answers() -> None:
