@@ -420,7 +420,7 @@ class Call:
 
     def _spoke(self, event: ev.SpeechBegan | ev.AnswerSpoken) -> None:
         """Only the caller is asked, and only what is said on his own leg is his answer."""
-        if event.leg == CALLER and self.legs[CALLER].up and self.verdict is Verdict.PENDING:
+        if event.leg == CALLER:
             self._step(CALLER, event)
 
     def _pressed_on(self, event: ev.DigitPressed) -> str:

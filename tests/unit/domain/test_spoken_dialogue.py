@@ -179,7 +179,10 @@ def test_who_speaks_may_finish_and_noises_do_not_keep_the_window_open() -> None:
     book = heard()
     for _ in range(MOST_EXTENSIONS):
         book >> ev.SpeechBegan(at_ns=0, leg=CALLER) << do.StartTimer("answer:caller:1", 6_000)
-    book >> ev.SpeechBegan(at_ns=0, leg=CALLER) >> fires("answer:caller:1") << says("ask_again_spoken")
+    opened = len(book.commands(do.StartTimer))
+    book >> ev.SpeechBegan(at_ns=0, leg=CALLER)
+    assert len(book.commands(do.StartTimer)) == opened == MOST_EXTENSIONS + 1
+    book >> fires("answer:caller:1") << says("ask_again_spoken")
     book >> hears("caller:ask:2") << do.StartTimer("answer:caller:2", 6_000)
     (book >> ev.SpeechBegan(at_ns=0, leg=CALLER) << do.StartTimer("answer:caller:2", 6_000)).end()
 
@@ -198,8 +201,10 @@ def test_nobody_but_the_caller_answers() -> None:
 
 def test_where_the_question_is_for_keys_nothing_said_counts() -> None:
     book = Playbook() >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER) << says("ask") >> hears("caller:ask:1")
-    book >> spoken("Yes, I agree.") << speech("said before the asking sentence was heard", False)
-    assert book.call.verdict == "pending"
+    opened = len(book.commands(do.StartTimer))
+    book >> ev.SpeechBegan(at_ns=0, leg=CALLER) >> spoken("Yes, I agree.")
+    book << speech("said before the asking sentence was heard", False)
+    assert book.call.verdict == "pending" and len(book.commands(do.StartTimer)) == opened
     book.end()
 
 

@@ -245,6 +245,11 @@ def test_an_accept_key_needs_enough_heard_in_the_answer_window() -> None:
     assert step(short, press("1"), RULES)[0].state is State.ASKING
 
 
+def test_a_spoken_yes_needs_enough_heard_in_the_answer_window() -> None:
+    short = at(State.LISTENING, replace(ASKED_BY_VOICE, heard_ms=3_999))
+    assert step(short, said(*YES), VOICE)[0].state is State.ASKING
+
+
 def test_every_state_has_one_verdict() -> None:
     assert {state for state in State if state.verdict is Verdict.PENDING} == DIALOGUE
     assert {state.verdict for state in State} == set(Verdict)
