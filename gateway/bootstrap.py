@@ -215,7 +215,8 @@ async def start_gateway(settings: Settings) -> Gateway:
     recogniser: Recogniser = NoRecogniser()
     try:
         await front.start()
-        recogniser = await start_recogniser(settings.speech)
+        if any(policy.file.ask.by_voice for policy in book.policies):
+            recogniser = await start_recogniser(settings.speech)
         pool = SipWorkerPool(
             WORKER_ARGV,
             calls=settings.sip.calls,

@@ -47,8 +47,9 @@ class Ask(_Table):
     attempts: int = Field(default=2, ge=1, le=9)
     repeats: int = Field(default=3, ge=0, le=9)
     answer_timeout_ms: int = Field(default=6_000, ge=500, le=60_000)
-    by_voice: bool = True
-    """Answers may be spoken too, where a recogniser and prompts for that are there."""
+    by_voice: bool = False
+    """Answers may be spoken too, where a recogniser and prompts for that are there. Off until a policy says so: how
+    rarely a recogniser takes for a yes what is none has to be measured first."""
     minimum_heard_ms: int | None = Field(default=None, ge=0, le=60_000)
     """Keys pressed before so much of the prompt was heard do not count. Unset: where the prompt's manifest says the
     asking sentence ends."""

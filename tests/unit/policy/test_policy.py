@@ -124,7 +124,6 @@ def test_the_defaults_are_those_of_the_rules() -> None:
     rules = parse(HEAD).file.rules("ab", Minima(1_234, 900))
     asked = 'basis "consent": who joins is asked before he is recorded'
     assert rules == Rules(
-        by_voice=True,
         minimum_heard_ms=1_234,
         minimum_heard_again_ms=900,
         joining_reason=asked,
@@ -142,7 +141,7 @@ def test_every_key_reaches_the_rules() -> None:
         purposes = ["recording", "analysis"]
         ring_timeout_ms = 20000
         ask = { accept_keys = ["4"], refuse_keys = ["5"], repeat_keys = [], attempts = 3, repeats = 1, \
-answer_timeout_ms = 7000, by_voice = false, minimum_heard_ms = 50 }
+answer_timeout_ms = 7000, by_voice = true, minimum_heard_ms = 50 }
         codes = { withdraw = "#9", reconsent = "#1", pause = "#71", resume = "#72", gap_ms = 900 }
         pause = { limit_ms = 0, reminder_ms = 2000, at_limit = "resume" }
         recording = { look_behind_ms = 500, paused_fill = "gap", on_withdrawal = "purge", \
@@ -163,7 +162,7 @@ on_unconfirmed = "alarm" }
         attempts=3,
         repeats=1,
         answer_timeout_ms=7_000,
-        by_voice=False,
+        by_voice=True,
         minimum_heard_ms=50,
         minimum_heard_again_ms=50,
         minimum_heard_spoken_ms=50,

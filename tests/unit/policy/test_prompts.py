@@ -46,16 +46,16 @@ def test_a_language_without_prompts_for_spoken_answers_is_no_problem(library: Li
 def test_a_minimum_longer_than_any_wording_of_the_question_is_a_problem(library: Library, name: str) -> None:
     lengths = dict.fromkeys((*PROMPT_NAMES, *SPOKEN_PROMPT_NAMES), 900) | {name: 700}
     prompts = library(**lengths)
-    assert problems(prompts, "[ask]\nminimum_heard_ms = 700") == []
-    (found,) = problems(prompts, "[ask]\nminimum_heard_ms = 701")
+    assert problems(prompts, "[ask]\nby_voice = true\nminimum_heard_ms = 700") == []
+    (found,) = problems(prompts, "[ask]\nby_voice = true\nminimum_heard_ms = 701")
     assert found.startswith(f'ask.minimum_heard_ms 701 is longer than prompt "{name}" (700 ms)')
-    by_key = problems(prompts, "[ask]\nby_voice = false\nminimum_heard_ms = 701")
+    by_key = problems(prompts, "[ask]\nminimum_heard_ms = 701")
     assert by_key == ([] if name in SPOKEN_PROMPT_NAMES else [found])
 
 
 def test_what_asks_back_is_not_held_to_the_minimum_of_the_question(library: Library) -> None:
     lengths = dict.fromkeys((*PROMPT_NAMES, *SPOKEN_PROMPT_NAMES), 900) | {"confirm_spoken": 700}
-    assert problems(library(**lengths), "[ask]\nminimum_heard_ms = 900") == []
+    assert problems(library(**lengths), "[ask]\nby_voice = true\nminimum_heard_ms = 900") == []
 
 
 def test_a_policy_that_asks_nobody_needs_no_prompt_that_asks(library: Library) -> None:
