@@ -42,6 +42,19 @@ def agents_channel(session: PbxSession) -> str:
     return party
 
 
+async def test_a_gate_that_runs_on_a_local_channel_asks_and_records_who_is_behind_it(tmp_path: Path) -> None:
+    async with whole(tmp_path) as w:
+        caller, agent, session = await recorded(w, f"sip:7900@127.0.0.1:{w.switch.sip_port}")
+        assert (await w.variable(session, "CHANNEL(name)")).startswith("Local/")
+        await asyncio.sleep(1)
+        assert session.call.recorder.observed == "on" and not session.call.holds
+        await press(agent, "*71")
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await caller.hang_up()
+        await agent.ended(5)
+        await w.over(session)
+
+
 async def kept(w: Whole) -> set[frozenset[Voice]]:
     """Who is heard together in the one recording, once all channels are gone."""
     await w.switch.cli_until("core show channels count", "0 active channels")

@@ -16,7 +16,9 @@ from tests.pbx.test_parties import (
     name_of,
     paused_for_a_stranger,
     recorded_again,
+    second_in_the_room,
     strangers,
+    two_in_a_room,
 )
 from tests.pbx.whole import Whole, whole
 from tests.support.mixed import AGENT, PERSON, STRANGER, Voice
@@ -507,11 +509,7 @@ async def test_a_gateway_that_stops_leaves_nobody_waiting_for_a_stranger(tmp_pat
 async def test_a_second_caller_of_ours_in_the_conference_waits_for_the_stranger_too(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, agent, stranger, session, theirs = await asked_in_a_room(w)
-        second, _ = await w.call(f"sip:7800@127.0.0.1:{w.switch.sip_port}")
-        await w.until(lambda: len(w.gateway.switchboard.sessions) == 3)
-        other = await w.session()
-        await w.asked(other)
-        silent(second)
+        second, other = await second_in_the_room(w)
         await second.send_digit("1", 80)
         await w.until(lambda: bool(strangers(other)))
         assert strangers(session)
@@ -529,15 +527,7 @@ async def test_a_second_caller_of_ours_in_the_conference_waits_for_the_stranger_
 
 async def test_a_stranger_in_a_conference_of_two_asked_callers_is_asked_once(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
-        caller, agent, session = await in_a_room(w)
-        second, _ = await w.call(f"sip:7800@127.0.0.1:{w.switch.sip_port}")
-        await w.until(lambda: len(w.gateway.switchboard.sessions) == 2)
-        other = await w.session()
-        await w.asked(other)
-        for call in (caller, second, agent):
-            silent(call)
-        await second.send_digit("1", 80)
-        assert await other.wait_for(lambda: other.call.recorder.observed == "on", 10_000)
+        caller, second, agent, session, other = await two_in_a_room(w)
         stranger = await calls_in(w, "7200")
         await w.until(lambda: len(w.gateway.switchboard.sessions) == 3)
         theirs = await w.session()

@@ -66,6 +66,28 @@ async def in_a_room(w: Whole) -> tuple[Call, Call, PbxSession]:
     return caller, agent, session
 
 
+async def second_in_the_room(w: Whole) -> tuple[Call, PbxSession]:
+    """Another caller, who is asked before he comes into the conference of `in_a_room`, and is being asked."""
+    number = len(w.gateway.switchboard.sessions)
+    second, _ = await w.call(f"sip:7800@127.0.0.1:{w.switch.sip_port}")
+    await w.until(lambda: len(w.gateway.switchboard.sessions) == number + 1)
+    session = await w.session()
+    await w.asked(session)
+    silent(second)
+    return second, session
+
+
+async def two_in_a_room(w: Whole) -> tuple[Call, Call, Call, PbxSession, PbxSession]:
+    """Two recorded callers and an agent in a conference, all silent: first caller, second, agent, and the calls."""
+    caller, agent, session = await in_a_room(w)
+    second, other = await second_in_the_room(w)
+    for call in (caller, agent):
+        silent(call)
+    await second.send_digit("1", 80)
+    assert await other.wait_for(lambda: other.call.recorder.observed == "on", 10_000)
+    return caller, second, agent, session, other
+
+
 async def test_a_stranger_the_call_is_transferred_to_is_never_recorded(tmp_path: Path) -> None:
     async with whole(tmp_path, joining='what = "keep_out"') as w:
         caller, _, session = await recorded(w)
@@ -168,15 +190,7 @@ async def test_a_conference_pauses_while_a_stranger_is_in_it(tmp_path: Path) -> 
 async def test_an_agents_hotkey_pauses_every_recorder_of_a_conference(tmp_path: Path) -> None:
     """Two callers who were asked, each with a recorder, and their agent."""
     async with whole(tmp_path) as w:
-        caller, agent, session = await in_a_room(w)
-        second, _ = await w.call(f"sip:7800@127.0.0.1:{w.switch.sip_port}")
-        await w.until(lambda: len(w.gateway.switchboard.sessions) == 2)
-        other = await w.session()
-        await w.asked(other)
-        for call in (caller, second, agent):
-            silent(call)
-        await second.send_digit("1", 80)
-        assert await other.wait_for(lambda: other.call.recorder.observed == "on", 10_000)
+        caller, second, agent, session, other = await two_in_a_room(w)
         speaking(caller, PERSON)
         await w.until(lambda: len(other.lines) == 1)
         await recorded_again(session)

@@ -30,6 +30,7 @@ ROUTES = """
     same = n,Dial(PJSIP/agent,30,t)
     exten = 7800,1,Gosub(consent-gate,s,1)
     same = n,ConfBridge(room)
+    exten = 7900,1,Dial(Local/7600@consent-example-inbound/n)
     """
 MENU = """
     exten = 7700,1,Answer()

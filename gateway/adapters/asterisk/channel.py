@@ -101,6 +101,8 @@ class AsteriskChannel:
         self.linkedid = linkedid
         self.covered = False
         """Whether the person asked may be recorded, as things are."""
+        self.himself: set[str] = set()
+        """Of a gate that ran on a Local channel: who was behind it while it asked. It is he who was asked."""
         self._client = client
         self._sink = sink
         self._gateway = gateway

@@ -529,7 +529,10 @@ class Switch:
         half = self._other_half(bridge.get(ours.channel, ""))
         if half and half not in seen:  # the gate ran on a Local channel: who is behind it is heard through it
             seen.add(half)
-            beyond += self._beyond(self._bridges[self._where[half]], seen)
+            behind = list(self._beyond(self._bridges[self._where[half]], seen))
+            if self._is_with_us(ours.channel):
+                ours.himself |= {uniqueid for uniqueid, _ in behind}
+            beyond += [(uniqueid, name) for uniqueid, name in behind if uniqueid not in ours.himself]
         return {uniqueid: self._line(name) for uniqueid, name in beyond}
 
     def _other_half(self, name: str) -> str:

@@ -623,17 +623,37 @@ async def test_who_was_not_redirected_after_all_can_be_asked_once_that_is_seen()
     assert len(redirects(scene)) == before + 1
 
 
-async def test_who_is_behind_the_other_half_of_a_local_channel_that_was_asked_is_in_the_conversation() -> None:
-    """The gate ran on a Local channel: an agent consulted a gated number, and gave somebody who refused to it."""
+async def asked_on_a_local_channel(person: str) -> tuple[Scene, list[pbx.PbxEvent]]:
+    """A gate that ran on a Local channel, with *person* behind it, and has asked; then an agent."""
     scene = await open_scene()
     heard: list[pbx.PbxEvent] = []
     scene.pbx.find(invite(channel="8.2"), heard.append)
-    scene.enter("x", "8.2", name="Local/7600@site-00000001;2")
-    scene.enter("x", "1.2")
+    scene.enter("gate", "8.2", name="Local/7600@site-00000001;2")
+    scene.enter("gate", "9.9", name="PJSIP/consent-gateway-00000001")
     scene.enter("y", "8.1", name="Local/7600@site-00000001;1")
+    scene.enter("y", person)
+    scene.leave("gate", "9.9")
+    scene.leave("gate", "8.2")
+    scene.enter("x", "8.2", name="Local/7600@site-00000001;2")
+    scene.enter("x", "1.5", name="PJSIP/1001-0000000d")
+    return scene, heard
+
+
+def joined(heard: list[pbx.PbxEvent]) -> list[tuple[str, bool]]:
+    return [(event.party, event.covered) for event in heard if isinstance(event, pbx.Joined)]
+
+
+async def test_who_was_behind_a_local_channel_while_it_was_asked_is_the_one_who_was_asked() -> None:
+    _, heard = await asked_on_a_local_channel("1.3")
+    assert joined(heard) == [("1.5", True)] and not [event for event in heard if isinstance(event, pbx.Disturbed)]
+
+
+async def test_who_comes_behind_a_local_channel_later_is_somebody_else() -> None:
+    """An agent consulted a gated number, was asked there himself, and gave somebody who had refused to it."""
+    scene, heard = await asked_on_a_local_channel("1.2")
+    scene.leave("y", "1.2")
     scene.enter("y", "5.5", name="PJSIP/trunk-000000bb")
-    joined = [(event.line, event.covered) for event in heard if isinstance(event, pbx.Joined)]
-    assert joined == [("PJSIP/alice", True), ("PJSIP/trunk", False)]
+    assert joined(heard) == [("1.5", True), ("5.5", False)]
 
 
 async def test_whoever_is_where_somebody_is_asked_disturbs_the_question() -> None:
