@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER
 from gateway.domain.rules import FailMode, PauseLimitAction, Rules
-from tests.stateful.world import World
+from gateway.domain.spoken import Hearing, Hypothesis
+from tests.stateful.world import SECRET, World
 
 HURRIED = "CALL_EXAMPLES" in os.environ
 """Set by the mutation run: few and always the same sequences, and no search for the shortest that fails."""
@@ -34,6 +35,10 @@ ALL_RULES = st.builds(
     repeats=st.integers(0, 2),
     minimum_heard_ms=st.sampled_from([0, 1_000, 3_000]),
     minimum_heard_again_ms=st.sampled_from([0, 1_000, 3_000]),
+    by_voice=st.booleans(),
+    minimum_heard_spoken_ms=st.sampled_from([0, 1_000, 3_000]),
+    minimum_heard_again_spoken_ms=st.sampled_from([0, 1_000]),
+    minimum_heard_confirm_ms=st.sampled_from([0, 1_000]),
     may_withdraw=st.sampled_from([True, True, False]),
     purge_on_withdrawal=st.booleans(),
     pause_limit_ms=st.sampled_from([0, 30_000]),
@@ -127,6 +132,29 @@ class CallMachine(RuleBasedStateMachine):
     @rule(leg=LEGS, key=KEYS, transport=st.sampled_from(["rfc4733", "info", "inband"]))
     def press(self, leg: str, key: str, transport: str) -> None:
         self.world.feed(ev.DigitPressed, leg=leg, value=key, transport=transport)
+
+    @rule(
+        leg=st.sampled_from([CALLER, CALLER, CALLER, AGENT]),
+        text=st.sampled_from(["Yes, I agree.", "Yes, I agree.", "Okay.", "No.", "What?", "Yes, but no.", None]),
+        ago_ms=st.sampled_from([0, 500, 2_000, 4_000]),
+        over_prompt=st.sampled_from([False, False, False, True]),
+        listened=st.sampled_from([True, True, True, False]),
+    )
+    def speak(self, leg: str, text: str | None, ago_ms: int, over_prompt: bool, listened: bool) -> None:
+        hearings = () if text is None else (Hearing(8_000, 0.01, (Hypothesis(text, -0.1),)),)
+        self.world.feed(
+            ev.AnswerSpoken,
+            leg=leg,
+            began_ns=self.world.now_ns - ago_ms * 1_000_000,
+            hearings=hearings if listened else None,
+            over_prompt=over_prompt,
+            facts={"number": len(self.world.said)},
+            words={"heard_1.1": SECRET},
+        )
+
+    @rule(leg=LEGS)
+    def seem_to_speak(self, leg: str) -> None:
+        self.world.feed(ev.SpeechBegan, leg=leg)
 
     @rule(leg=LEGS, code=st.sampled_from(["*9", "*1", "*71", "*72", "**9", "*7*71", "411*"]))
     def type_code(self, leg: str, code: str) -> None:

@@ -18,6 +18,9 @@ LESS = (do.PauseRecorder, do.CloseRecorder)
 MORE = (do.OpenRecorder, do.ResumeRecorder)
 
 
+YES, WEAK = {"Yes, I agree."}, {"Okay."}
+
+
 @dataclass
 class World:
     """Feeds events to a call and to its twin, and keeps what an observer outside could know."""
@@ -40,6 +43,9 @@ class World:
     minimum_ms: int = 0
     heard: dict[str, int] = field(default_factory=dict)
     accepts: int = 0
+    question: str = ""
+    started: dict[str, int] = field(default_factory=dict)
+    said: dict[object, ev.AnswerSpoken] = field(default_factory=dict)
     gate: list[ev.Event] = field(default_factory=list)
     dialled: bool = False
     bridged: bool = False
@@ -91,6 +97,10 @@ class World:
             self.heard.setdefault(event.play, event.played_ms)
         elif isinstance(event, ev.DigitPressed) and event.leg == CALLER and event.value in self.rules.accept_keys:
             self.accepts += 1
+        elif isinstance(event, ev.PromptStarted):
+            self.started.setdefault(event.play, self.now_ns)
+        elif isinstance(event, ev.AnswerSpoken):
+            self.said[event.facts["number"]] = event
 
     @property
     def _announcement(self) -> str:
@@ -124,11 +134,18 @@ class World:
                 if prompt.startswith("announced"):
                     assert leg == CALLER and prompt == self._announcement
                     self.told_play = play
-                elif prompt in ("ask", "ask_again"):
+                elif prompt.startswith(("ask", "confirm")):
                     assert leg == CALLER
-                    self.asked_play, self.accepts = play, 0
+                    self.asked_play, self.accepts, self.question = play, 0, prompt
                     rules = self.rules
-                    self.minimum_ms = rules.minimum_heard_ms if prompt == "ask" else rules.minimum_heard_again_ms
+                    self.minimum_ms = {
+                        "ask": rules.minimum_heard_ms,
+                        "ask_again": rules.minimum_heard_again_ms,
+                        "ask_spoken": rules.minimum_heard_spoken_ms,
+                        "ask_again_spoken": rules.minimum_heard_again_spoken_ms,
+                        "confirm_spoken": rules.minimum_heard_confirm_ms,
+                    }[prompt]
+                    assert rules.by_voice or not prompt.endswith("_spoken")
             case do.StopPrompt(play=play):
                 assert play in self.plays
             case do.StartTimer(timer=timer, after_ms=after_ms):
@@ -194,6 +211,8 @@ class World:
         assert SECRET not in repr(facts)
         if entry.kind == "answer.digit":
             self._digit_entry(facts)
+        elif entry.kind == "answer.speech":
+            assert facts["leg"] == CALLER and bool(entry.personal) <= bool(facts["counted"])
         elif entry.kind == "verdict":
             self._verdict_entry(entry, event, before)
         elif entry.kind == "ask.again":
@@ -224,9 +243,12 @@ class World:
         if isinstance(event, ev.DigitPressed):
             assert party == event.leg, "a key answers for its own leg only"
         if verdict == "granted":
-            digit = before[-1]
-            assert isinstance(digit, do.AppendEvidence) and digit.kind == "answer.digit" and digit.facts["counted"]
-            assert party == CALLER and digit.facts["key"] in self.rules.accept_keys and self.accepts
+            answer = before[-1]
+            assert isinstance(answer, do.AppendEvidence) and answer.facts["counted"] and party == CALLER
+            if answer.kind == "answer.speech":
+                self._said_yes(self.said[answer.facts["number"]])
+            else:
+                assert answer.kind == "answer.digit" and answer.facts["key"] in self.rules.accept_keys and self.accepts
             assert self.heard[self.asked_play] >= self.minimum_ms, "the question was not heard"
         elif verdict == "not_required":
             assert party == AGENT or not self.rules.ask
@@ -236,6 +258,14 @@ class World:
         elif verdict == "withdrawn":
             assert self.rules.may_withdraw
         self.verdicts[party], self.verdict_tokens[party] = verdict, entry.token
+
+    def _said_yes(self, spoken: ev.AnswerSpoken) -> None:
+        """What was said may be consent: words of a list, to a question that may be answered so, after it was heard, and
+        not our own prompt's. A word alone is one when it was asked back."""
+        assert spoken.leg == CALLER and self.question.endswith("_spoken") and not spoken.over_prompt
+        assert spoken.began_ns - self.started[self.asked_play] >= self.minimum_ms * 1_000_000
+        (hearing,) = spoken.hearings or ()
+        assert hearing.hypotheses[0].text in (YES if self.question != "confirm_spoken" else YES | WEAK)
 
     def _relays(self, command: do.RelayDigits, event: ev.Event) -> None:
         assert self.bridged and self.verdicts.get(CALLER, "pending") != "pending", "relayed while the caller is asked"
