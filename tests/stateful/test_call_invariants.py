@@ -1,6 +1,7 @@
 """Whatever happens, in whatever order: the promise of docs/architecture.md over arbitrary sequences of events."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,6 +46,9 @@ ALL_RULES = st.builds(
     pause_limit_action=st.sampled_from(PauseLimitAction),
     purposes=st.sampled_from([("recording",), ("recording", "analysis"), ("analysis",)]),
 )
+WAYS = ["arrived", "arrived", "yes", "yes", "yes", "no", "said", "said", "foreign"]
+WORDS = {1: ["Yes, I agree."], 2: ["Okay.", "Okay."], 3: ["What?", "Okay.", "Yes, I agree."]}
+"""What a caller says, by the attempts he has: so many answers need so many questions."""
 LEGS = st.sampled_from([CALLER, AGENT])
 KEYS = st.sampled_from("1112223334*#0")
 PLAYS = st.sampled_from(["", "caller:ask:0", "caller:ask:1", "caller:ask:2", "caller:notice:1", "agent:notice:2", "x"])
@@ -65,11 +69,17 @@ class CallMachine(RuleBasedStateMachine):
     world: World
     requests = 0
 
-    @initialize(rules=ALL_RULES, way=st.sampled_from(["arrived", "arrived", "yes", "yes", "yes", "no", "foreign"]))
+    @initialize(
+        rules=ALL_RULES,
+        way=st.sampled_from(["arrived", "arrived", "yes", "yes", "yes", "no", "said", "said", "foreign"]),
+    )
     def begin(self, rules: Rules, way: str) -> None:
         self.world = World(rules)
         if way == "arrived":
             self.world.arrive()
+        elif way == "said":
+            self.world = World(replace(rules, ask=True, announce=False, by_voice=True))
+            self.world.asked_by_voice(*WORDS[rules.attempts])
         elif way == "foreign":
             self.world.honest = False
         else:

@@ -9,6 +9,7 @@ from gateway.domain import commands as do
 from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, Call
 from gateway.domain.rules import FailMode, Rules
+from gateway.domain.spoken import Hearing, Hypothesis
 from gateway.evidence.canonical import Entry
 from gateway.evidence.semantics import read_story
 
@@ -366,6 +367,25 @@ class World:
             if not self.pending:
                 return
         raise AssertionError("the call never comes to rest")
+
+    def speak(self, text: str, *, over_prompt: bool = False) -> None:
+        """The caller says something in the answer window."""
+        self.now_ns += 500_000_000
+        heard = Hearing(8_000, 0.01, (Hypothesis(text, -0.1),))
+        number = {"number": len(self.said)}
+        began_ns = self.now_ns
+        self.now_ns += 1_500_000_000
+        fields = {"hearings": (heard,), "over_prompt": over_prompt, "facts": number, "words": {"heard_1.1": SECRET}}
+        self.feed(ev.AnswerSpoken, leg=CALLER, began_ns=began_ns, **fields)
+
+    def asked_by_voice(self, *answers: str) -> None:
+        """The caller hears the question, and each further one, and says the answers."""
+        self.arrive()
+        self.feed(ev.LegAnswered, leg=CALLER, codec="PCMU")
+        for answer in answers:
+            self.quiesce()
+            self.speak(answer)
+        self.quiesce()
 
     def talk(self, key: str = "1") -> None:
         """The whole way into the conversation, with the caller's answer *key*."""
