@@ -214,9 +214,9 @@ async def start_gateway(settings: Settings) -> Gateway:
     )
     recogniser: Recogniser = NoRecogniser()
     try:
-        await front.start()
         if any(policy.file.ask.by_voice for policy in book.policies):
             recogniser = await start_recogniser(settings.speech)
+        await front.start()
         pool = SipWorkerPool(
             WORKER_ARGV,
             calls=settings.sip.calls,

@@ -1,6 +1,7 @@
 """How long things took, seen from outside the calls: a tap that pairs events and commands by time.
 
-* answer_to_verdict: the counting key went down -> its verdict is durable
+* answer_to_verdict: the counting key went down, or it was known that the counting words had ended -> the verdict is
+  durable
 * verdict_to_recording: verdict durable and both parties connected -> recorder observed on. Where a PBX connects them
   later: the verdict is being told to it -> recorder observed on
 * pause_to_silence: the pause was asked for -> recorder observed paused
@@ -21,7 +22,8 @@ NAMES = ("answer_to_verdict", "verdict_to_recording", "pause_to_silence")
 @dataclass(slots=True)
 class _Marks:
     pressed_ns: int | None = None
-    digit_ns: int | None = None
+    spoken_ns: int | None = None
+    answer_ns: int | None = None
     verdict_token: int | None = None
     durable_ns: int | None = None
     connected_ns: int | None = None
@@ -41,13 +43,17 @@ class LatencyTap:
         match what:
             case ev.DigitPressed() if marks.verdict_token is None:
                 marks.pressed_ns = what.at_ns
+            case ev.AnswerSpoken() if marks.verdict_token is None:
+                marks.spoken_ns = what.at_ns
+            case do.AppendEvidence(kind="answer.speech") if marks.verdict_token is None and what.facts["counted"]:
+                marks.answer_ns = marks.spoken_ns
             case do.AppendEvidence(kind="answer.digit") if marks.verdict_token is None and what.facts["counted"]:
-                marks.digit_ns = marks.pressed_ns
+                marks.answer_ns = marks.pressed_ns
             case do.AppendEvidence(kind="verdict") if marks.verdict_token is None:
                 marks.verdict_token = what.token
             case ev.EvidenceDurable() if what.token == marks.verdict_token and marks.durable_ns is None:
                 marks.durable_ns = what.at_ns
-                self._measure(marks, "answer_to_verdict", marks.digit_ns, what.at_ns)
+                self._measure(marks, "answer_to_verdict", marks.answer_ns, what.at_ns)
             case ev.LegAnswered(leg=leg) if leg == AGENT:
                 marks.connected_ns = what.at_ns
             case do.OpenRecorder():

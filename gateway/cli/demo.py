@@ -15,7 +15,7 @@ from gateway.adapters.softphone import CallFailed, Softphone
 from gateway.app.latency import LatencyTap
 from gateway.bootstrap import Gateway, configure_logging, start_gateway
 from gateway.cli import demo_asterisk, demo_inline
-from gateway.cli.demo_people import People, Script
+from gateway.cli.demo_people import NotAnAnswer, People, Script
 from gateway.cli.demo_summary import summarise
 from gateway.cli.demo_transcript import Transcript
 from gateway.cli.output import OUT_OF_REACH, complain
@@ -33,6 +33,9 @@ def run(script: Script, out: Path, *, path: str, as_json: bool) -> int:
     if script.language not in prompts.languages():
         complain(f'no prompts in language "{script.language}"; there are: {", ".join(prompts.languages()) or "none"}')
         return 2
+    if script.answer_wav is not None and not script.speaks:
+        complain("--answer-wav is what the caller says: it goes with --answer say-yes or --answer say-no")
+        return 2
     if (out / "var").exists():
         shutil.rmtree(out / "var")
     out.mkdir(parents=True, exist_ok=True)
@@ -46,6 +49,9 @@ def run(script: Script, out: Path, *, path: str, as_json: bool) -> int:
         return 128 + signal.SIGTERM
     except OSError as error:
         complain(f"the demonstration cannot run here: {type(error).__name__}: {error.strerror or error}")
+    except NotAnAnswer as error:
+        complain(str(error))
+        return 2
     except (AsteriskMissing, CallFailed, EvidenceUnavailable, RegistryUnavailable, RuntimeError) as error:
         complain(f"the demonstration cannot run here: {error}")
     return OUT_OF_REACH

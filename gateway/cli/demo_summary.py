@@ -12,7 +12,14 @@ from gateway.cli.output import NO, OK, say, say_json
 from gateway.evidence.bundle import verify_bundle
 from gateway.evidence.errors import EvidenceInvalid
 
-VERDICTS = {"dtmf-yes": "granted", "dtmf-no": "refused", "silence": "unanswered", "hangup": "unanswered"}
+VERDICTS = {
+    "dtmf-yes": "granted",
+    "say-yes": "granted",
+    "dtmf-no": "refused",
+    "say-no": "refused",
+    "silence": "unanswered",
+    "hangup": "unanswered",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,8 @@ async def summarise(
         "verified": verified,
         "latency_ms": latency.of(transcript.call_id),
     }
+    if people.script.speaks:
+        result["hypotheses"] = transcript.hypotheses
     alarms = [f"there was the alarm {alarm}" for alarm in transcript.alarms if alarm != "pause_limit"]
     wrong = [*not_as_expected(people.script, result, played.told), *exact.wrong, *alarms]
     if transcript.quiet:
@@ -67,7 +76,7 @@ def not_as_expected(script: Script, result: dict[str, Any], told: str) -> list[s
     """Return what is not as the script demands; empty when all is well. *told*: the verdict that the agent's phone came
     to hear, "": it never rang."""
     answered = VERDICTS[script.answer]
-    wanted = "withdrawn" if script.answer == "dtmf-yes" and script.withdraws else answered
+    wanted = "withdrawn" if script.agrees and script.withdraws else answered
     wrong = []
     if result["verdict"] != wanted:
         wrong.append(f"the verdict is {result['verdict']}, not {wanted}")
@@ -75,8 +84,8 @@ def not_as_expected(script: Script, result: dict[str, Any], told: str) -> list[s
         wrong.append(f"the agent's phone was told {told}" if told else "the agent's phone was told no verdict")
     if not result["verified"]:
         wrong.append("the evidence does not verify")
-    if (result["recording"] is None) == (script.answer == "dtmf-yes"):
-        wrong.append("there is no recording" if script.answer == "dtmf-yes" else "there is a recording")
+    if (result["recording"] is None) == script.agrees:
+        wrong.append("there is no recording" if script.agrees else "there is a recording")
     if result["samples_before_verdict"]:
         wrong.append("audio from before the verdict was recorded")
     if result["samples_while_paused"]:
@@ -99,6 +108,8 @@ def _print_summary(result: dict[str, Any], said: str, out: Path, exact: Exactnes
         )
     else:
         say("Recording  none: nothing was recorded, there is no file")
+    for one in result.get("hypotheses", []):
+        say(f"Heard      {one['text']!r} (score {one['score']:.2f}): {one['meaning']}, {one['because']}")
     for name, value in result["latency_ms"].items():
         if value is not None:
             say(f"Latency    {name.replace('_', ' ')}: {value:.1f} ms")

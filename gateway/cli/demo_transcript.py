@@ -1,6 +1,7 @@
 """What the demonstration tells while its call goes on."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,9 @@ class Transcript:
     closed: list[ev.RecorderClosed] = field(default_factory=list)
     spans: list[dict[str, Any]] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
+    hypotheses: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    """What was heard, one a pass, and what it amounted to."""
+    _spoken: ev.AnswerSpoken | None = field(default=None, repr=False)
     _cause: str = ""
     """Why the recorder was told what it was told last: an Asterisk says only what it does."""
     _heard_ns: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
@@ -64,6 +68,12 @@ class Transcript:
                 self.line(mono_ns, "gateway", f"prompt heard {heard}: {what.played_ms} of {what.length_ms} ms")
             case ev.DigitPressed():
                 self._pressed(what, mono_ns)
+            case ev.SpeechBegan():
+                self.line(mono_ns, what.leg, "begins to speak")
+            case ev.AnswerSpoken():
+                self._spoken = what
+            case do.AppendEvidence(kind="answer.speech"):
+                self._listened(what.facts, mono_ns)
             case do.AppendEvidence(kind="verdict") if what.facts["party"] == "caller":
                 self.verdict = str(what.facts["verdict"])
                 self._verdict_token = what.token
@@ -98,6 +108,20 @@ class Transcript:
                 self.line(mono_ns, "ALARM", what.alarm)
             case do.CallOver():
                 self.line(mono_ns, "gateway", f"call over: {what.cause}")
+
+    def _listened(self, facts: Mapping[str, object], mono_ns: int) -> None:
+        """Tell what came of something the caller said."""
+        counted, because = facts["counted"], str(facts["because"])
+        hearings = (self._spoken.hearings or ()) if self._spoken is not None else ()
+        meaning = str(facts.get("meaning", "no answer"))
+        self.hypotheses += [
+            {"text": one.text, "score": one.score, "meaning": meaning, "because": because}
+            for hearing in hearings
+            for one in hearing.hypotheses[:1]
+        ]
+        what = f"decides: {facts['decision']} ({because})" if counted else f"does not count: {because}"
+        took = f", listened to in {facts['elapsed_ms']} ms" if "elapsed_ms" in facts else ""
+        self.line(mono_ns, "caller", f"has said something for {facts['speech_ms']} ms{took}; it {what}")
 
     @property
     def on_ns(self) -> int:

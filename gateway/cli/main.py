@@ -48,6 +48,8 @@ class Answer(StrEnum):
 
     DTMF_YES = "dtmf-yes"
     DTMF_NO = "dtmf-no"
+    SAY_YES = "say-yes"
+    SAY_NO = "say-no"
     SILENCE = "silence"
     HANGUP = "hangup"
 
@@ -72,6 +74,10 @@ class CallPath(StrEnum):
 def demo(
     path: Annotated[CallPath, typer.Option("--path", help="asterisk: through a real Asterisk.")] = CallPath.INLINE,
     answer: Annotated[Answer, typer.Option("--answer", help="What the caller does.")] = Answer.DTMF_YES,
+    answer_wav: Annotated[
+        Path | None,
+        typer.Option("--answer-wav", help="What the caller says with say-yes or say-no: WAV, mono, 16 bit, 8 kHz."),
+    ] = None,
     answer_after_ms: Annotated[
         int | None,
         typer.Option("--answer-after-ms", min=0, help="Answer so long after the prompt began. Default: at its end."),
@@ -96,6 +102,7 @@ def demo(
 
     script = Script(
         answer=answer.value,
+        answer_wav=answer_wav,
         answer_after_ms=answer_after_ms,
         pause_after=pause_after,
         resume_after=resume_after,

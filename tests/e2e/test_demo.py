@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from gateway.adapters.config.settings import ROOT
 from gateway.cli.main import app
-from tests.support.demos import FIELDS, LATENCIES, Ended, all_at_once, run
+from tests.support.demos import FIELDS, LATENCIES, SPOKEN, Ended, all_at_once, run
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +20,7 @@ MINIMUM_MS = json.loads((ROOT / "ivr_prompts" / "en" / "manifest.json").read_byt
     "minimum_heard_ms"
 ]
 """From here on a key counts, whether the question may be answered by voice or not: without, it counts sooner."""
+NO_ANSWER = ROOT / "tests" / "recordings" / "speech" / "en" / "no-problem.wav"
 SCRIPTS = {
     "yes": ["--answer", "dtmf-yes", "--talk", "6", "--pause-after", "2", "--resume-after", "2"],
     "no": ["--answer", "dtmf-no", "--talk", "2"],
@@ -29,6 +30,9 @@ SCRIPTS = {
     "early": ["--answer-after-ms", "500", "--talk", "1"],
     "barge-in": ["--answer-after-ms", str(MINIMUM_MS + 700), "--talk", "2", "--pause-after", "0"],
     "german": ["--language", "de", "--talk", "2", "--pause-after", "0"],
+    "says yes": ["--answer", "say-yes", "--talk", "2", "--pause-after", "0"],
+    "says no": ["--answer", "say-no", "--talk", "1"],
+    "says something else": ["--answer", "say-yes", "--answer-wav", str(NO_ANSWER), "--talk", "1"],
     "paused to the end": ["--talk", "3", "--pause-after", "0.8", "--resume-after", "0"],
 }
 
@@ -49,6 +53,9 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
         ("early", 1, "unanswered", ["off"]),
         ("barge-in", 0, "granted", ["off", "on", "off"]),
         ("german", 0, "granted", ["off", "on", "off"]),
+        ("says yes", 0, "granted", ["off", "on", "off"]),
+        ("says no", 0, "refused", ["off"]),
+        ("says something else", 1, "unclear", ["off"]),
         ("paused to the end", 0, "granted", ["off", "on", "paused", "off"]),
     ],
 )
@@ -57,7 +64,7 @@ def test_what_it_prints(demos: dict[str, Ended], script: str, code: int, verdict
     assert demo.code == code, demo.stderr
     assert "Traceback" not in demo.stderr
     said = demo.said
-    assert set(said) == FIELDS
+    assert set(said) == FIELDS | (SPOKEN if script.startswith("says") else set())
     assert (said["verdict"], said["basis"], said["verified"]) == (verdict, "consent", True)
     assert (said["samples_before_verdict"], said["samples_while_paused"]) == (0, 0)
     assert len(said["call_id"]) == 26
@@ -114,6 +121,35 @@ def test_latencies_are_there_where_there_was_something_to_measure(demos: dict[st
         assert set(latency) == LATENCIES
         assert {name for name, value in latency.items() if value is not None} == measured, script
         assert all(0 <= value < 2_000 for value in latency.values() if value is not None), latency
+
+
+def test_what_was_heard_is_printed_and_in_the_evidence(demos: dict[str, Ended]) -> None:
+    for script, word, meaning in (("says yes", "agree", "yes"), ("says no", "no", "no")):
+        (heard,) = demos[script].said["hypotheses"]
+        assert word in heard["text"].lower() and heard["meaning"] == meaning and heard["because"]
+        bundle = json.loads((demos[script].out / "evidence.json").read_bytes())
+        (spoken,) = [e["entry"]["facts"] for e in bundle["entries"] if e["entry"]["kind"] == "answer.speech"]
+        assert spoken["counted"] and spoken["meaning"] == meaning and spoken["pinned"]
+        assert 0 < demos[script].said["latency_ms"]["answer_to_verdict"] < 2_000
+    assert {one["meaning"] for one in demos["says something else"].said["hypotheses"]} == {"unclear"}
+
+
+async def test_an_answer_that_is_no_answer_of_a_caller_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    code, _, complaint = await run("demo", "--answer", "say-yes", "--answer-wav", "text.wav", cwd=tmp_path)
+    assert code == 2 and "text.wav is no WAV file" in complaint
+    code, _, complaint = await run("demo", "--answer-wav", "text.wav", cwd=tmp_path)
+    assert code == 2 and "--answer say-yes" in complaint and len(complaint.splitlines()) == 1
+    with wave.open(str(tmp_path / "stereo.wav"), "wb") as file:
+        file.setparams((2, 2, 44_100, 0, "NONE", ""))
+        file.writeframes(bytes(400))
+    code, _, complaint = await run("demo", "--answer", "say-no", "--answer-wav", "stereo.wav", cwd=tmp_path)
+    assert code == 2 and "2 channels, 16 bit, 44100 Hz" in complaint and "sox" in complaint
+
+
+async def test_a_language_that_nobody_understands_is_said(tmp_path: Path) -> None:
+    code, _, complaint = await run("demo", "--answer", "say-yes", "--language", "de", cwd=tmp_path)
+    assert code == 3 and 'nobody listens for spoken answers in "de"' in complaint
 
 
 def test_barging_in_ends_the_prompt_and_an_early_key_counts_for_nothing(demos: dict[str, Ended]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.demos import FIELDS, LATENCIES, Ended, all_at_once, run
+from tests.support.demos import FIELDS, LATENCIES, SPOKEN, Ended, all_at_once, run
 
 pytestmark = pytest.mark.slow
 
@@ -23,13 +23,15 @@ SCRIPTS = {
     "silence": ["--json", "--answer", "silence", "--talk", "1"],
     "hangup": ["--json", "--answer", "hangup"],
     "withdraw": ["--json", "--withdraw-after", "2", "--talk", "4", "--pause-after", "0"],
+    "says yes": ["--json", "--answer", "say-yes", "--talk", "2", "--pause-after", "0"],
+    "says no": ["--json", "--answer", "say-no", "--talk", "1"],
     "paused to the end": ["--json", "--talk", "3", "--pause-after", "0.8", "--resume-after", "0"],
     "early": ["--json", "--answer-after-ms", "500", "--talk", "1"],
     "for people": ["--talk", "3", "--pause-after", "0"],
     "no, for people": ["--answer", "dtmf-no", "--talk", "1"],
 }
 FOR_PROGRAMS = [name for name, script in SCRIPTS.items() if "--json" in script]
-RECORDED = ["yes", "withdraw", "paused to the end"]
+RECORDED = ["yes", "withdraw", "paused to the end", "says yes"]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,8 @@ def processes_of(folder: Path) -> list[int]:
         ("withdraw", 0, "withdrawn", ["off", "on", "off"]),
         ("paused to the end", 0, "granted", ["off", "on", "paused", "off"]),
         ("early", 1, "unanswered", ["off"]),
+        ("says yes", 0, "granted", ["off", "on", "off"]),
+        ("says no", 0, "refused", ["off"]),
     ],
 )
 def test_what_it_prints(demos: dict[str, Ended], script: str, code: int, verdict: str, states: list[str]) -> None:
@@ -72,7 +76,8 @@ def test_what_it_prints(demos: dict[str, Ended], script: str, code: int, verdict
     assert demo.code == code, demo.stderr
     assert "Traceback" not in demo.stderr
     said = demo.said
-    assert set(said) == FIELDS and set(said["latency_ms"]) == LATENCIES
+    assert set(said) == FIELDS | (SPOKEN if script.startswith("says") else set())
+    assert set(said["latency_ms"]) == LATENCIES
     assert (said["verdict"], said["basis"], said["verified"]) == (verdict, "consent", True)
     assert (said["samples_before_verdict"], said["samples_while_paused"]) == (0, 0)
     assert demo.states == states
@@ -103,7 +108,7 @@ def test_the_recording_is_asterisks_file_and_the_one_of_the_evidence(demos: dict
     assert [path for path in demo.out.rglob("*.wav*") if path != recording] == []
 
 
-@pytest.mark.parametrize("script", ["no", "silence", "hangup", "early", "no, for people"])
+@pytest.mark.parametrize("script", ["no", "silence", "hangup", "early", "says no", "no, for people"])
 def test_without_a_yes_there_is_no_sound_of_the_call_anywhere(demos: dict[str, Ended], script: str) -> None:
     assert list(demos[script].out.rglob("*.wav*")) == []
     assert entries(demos[script], "recorder.command") == []

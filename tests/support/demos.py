@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+SPOKEN = {"hypotheses"}
+"""What is printed beside them for a caller who answers by voice."""
 FIELDS = {
     "call_id",
     "verdict",

@@ -93,6 +93,17 @@ def digit(counted: bool) -> do.AppendEvidence:
 VERDICT = do.AppendEvidence("verdict", {}, 2)
 
 
+def test_a_spoken_answer_is_measured_from_where_its_end_was_known() -> None:
+    tap = LatencyTap()
+    for at, counted in ((10, False), (100, True)):
+        spoken = ev.AnswerSpoken(at_ns=ms(at), leg="caller", began_ns=0, hearings=())
+        tap("c", spoken, ms(at + 60))
+        tap("c", do.AppendEvidence("answer.speech", {"counted": counted}, 1), ms(at + 61))
+    tap("c", VERDICT, ms(162))
+    tap("c", ev.EvidenceDurable(at_ns=ms(165), token=2), ms(165))
+    assert tap.of("c")["answer_to_verdict"] == 65.0
+
+
 def test_the_three_latencies_of_a_call() -> None:
     measured: list[tuple[str, float]] = []
     tap = LatencyTap(observe=lambda name, seconds: measured.append((name, seconds)))
