@@ -2,13 +2,13 @@
 
 The rules
 ---------
-1. Only a key of the party's own leg can answer for the party (the aggregate routes digits by leg).
+1. Only a key of the party's own leg, or words on it (7), can answer for the party (the aggregate routes both by leg).
 2. A key pressed before the asking sentence was heard (`minimum_heard_ms`) is noted and does not count. What was heard
    is taken from the media process when the prompt ended, never from a wish.
 3. Silence is `unanswered`, only wrong keys is `unclear`; both are "not recorded".
 4. An answer stands until the party changes it: withdrawal by its code at any time, refusal by the refuse key until
    the conversation begins. A late accept key is noted and does not count; consent later in the call is asked for anew.
-5. Nothing else leads to `granted`.
+5. Nothing else leads to `granted`: not silence, not a noise, not somebody else's key.
 6. Who is told instead of asked (`announce`) may be recorded once he has heard all of it, and not before.
 7. What is said counts as a key does: begun after the asking sentence was heard, and only where the question was put so
    that it may be answered by voice (`by_voice`). What it means is `spoken.decide`'s. A yes that was said over our own
