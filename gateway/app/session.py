@@ -156,15 +156,19 @@ class CallSession:
         elif isinstance(event, media.RecorderClosed):
             spawn(self._recording_closed(event), name="recording closed")
         elif isinstance(event, media.Utterance):
-            leg = next((name for name, known in self.legs.items() if known == event.leg), None)
+            leg = self._name_of(event.leg)
             if leg is not None:
                 spawn(self._listen_to(event, leg), name="listen")
         elif type(event) in LEG_EVENTS:
             if isinstance(event, media.PlayFinished):
                 self._play_ended(event.play)
-            leg = next((name for name, known in self.legs.items() if known == getattr(event, "leg", None)), None)
+            leg = self._name_of(getattr(event, "leg", ""))
             if leg is not None:
                 self.post(LEG_EVENTS[type(event)](event, leg))
+
+    def _name_of(self, leg: str) -> str | None:
+        """The part in the call of a media server's leg."""
+        return next((name for name, known in self.legs.items() if known == leg), None)
 
     async def _listen_to(self, utterance: media.Utterance, leg: str) -> None:
         """Have something that was said listened to, and tell the call."""

@@ -81,7 +81,7 @@ class AskAgain(Command):
 
 @dataclass(frozen=True, slots=True)
 class AskParty(Command):
-    """Let the PBX send us the one person the caller talks to, for a call of his own, and join them again afterwards."""
+    """Let the PBX send us somebody the caller talks to, for a call of his own, and bring him back afterwards."""
 
     party: str
 

@@ -455,12 +455,17 @@ def count_speech(consent: Consent, event: Event, rules: Rules) -> tuple[Consent,
     return counted, [speech_entry(spoken, True, found.because, **more)]
 
 
+def uncounted(spoken: AnswerSpoken, because: str) -> AppendEvidence:
+    """The entry for something said that does not count; what it was is nobody's business."""
+    return speech_entry(replace(spoken, words={}), False, because)
+
+
 def note_speech(because: str) -> Action:
-    """Write down something said that does not count, and why; what it was is nobody's business."""
+    """Write down something said that does not count, and why."""
 
     def action(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
         assert isinstance(event, AnswerSpoken)
-        return consent, [speech_entry(replace(event, words={}), False, because)]
+        return consent, [uncounted(event, because)]
 
     action.__doc__ = f"Note that something was said: {because}."
     return action
@@ -470,10 +475,7 @@ def discard_answer(consent: Consent, event: Event, rules: Rules) -> tuple[Consen
     """Write down that the kept answer does not count after all."""
     because, kept = "too little of the prompt was heard", consent.answer
     assert kept is not None
-    entry = digit_entry(kept, False, because) if isinstance(kept, DigitPressed) else None
-    if entry is None:
-        assert isinstance(kept, AnswerSpoken)
-        entry = speech_entry(replace(kept, words={}), False, because)
+    entry = digit_entry(kept, False, because) if isinstance(kept, DigitPressed) else uncounted(kept, because)
     return replace(consent, answer=None), [entry]
 
 

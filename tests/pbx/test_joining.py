@@ -1,4 +1,5 @@
-"""A stranger who is alone with a recorded caller is asked, or told: only then are the two recorded."""
+"""A stranger who joins a recorded caller is asked, or told: alone with him, of three, in a conference. Only then is he
+recorded; and he comes back to that conversation or to none."""
 
 import asyncio
 from pathlib import Path
