@@ -269,9 +269,11 @@ class CallSession:
         self._listen_to_who_may_speak()
 
     def _listen_to_who_may_speak(self) -> None:
-        """A party is listened to from its question, if that may be answered by voice, to its answer."""
+        """A party is listened to from its question, if that may be answered by voice, to its answer; after a yes until
+        the answer has been told, since a no counts that long."""
+        until = {Verdict.PENDING, Verdict.GRANTED} if self.call.phase is Phase.TELLING else {Verdict.PENDING}
         parties = self.call.parties.items()
-        may = {name for name, consent in parties if consent.by_voice and consent.verdict is Verdict.PENDING}
+        may = {name for name, consent in parties if consent.by_voice and consent.verdict in until}
         wanted = {self.legs[party] for party in may if party in self.legs}
         for leg in sorted(wanted ^ self.listening):
             self.services.media.send(media.Listen(leg, leg in wanted))

@@ -238,6 +238,11 @@ def changed_mind(consent: Consent, event: Event, rules: Rules) -> bool:
     return _digit(event) in rules.refuse_keys and not consent.in_conversation
 
 
+def not_connected(consent: Consent, event: Event, rules: Rules) -> bool:
+    """The conversation has not begun."""
+    return not consent.in_conversation
+
+
 def may_withdraw(consent: Consent, event: Event, rules: Rules) -> bool:
     """The policy offers withdrawal (or objection) under this basis."""
     return rules.may_withdraw
@@ -565,6 +570,7 @@ def _rows() -> Iterable[Transition]:
 
     yield t(s.GRANTED, DigitPressed, changed_mind, s.REFUSED, (count_digit,))
     yield t(s.GRANTED, DigitPressed, always, s.GRANTED, (late,))
+    yield t(s.GRANTED, AnswerSpoken, both(not_connected, says(Decision.NO)), s.REFUSED, (count_speech,))
     yield t(s.GRANTED, WithdrawRequested, may_withdraw, s.WITHDRAWN)
     yield t(s.NOT_REQUIRED, WithdrawRequested, may_withdraw, s.WITHDRAWN)
     yield t(s.NOT_REQUIRED, DigitPressed, always, s.NOT_REQUIRED, (late,))

@@ -20,7 +20,7 @@ from gateway.ports.policy import CallFacts, Decision
 from gateway.ports.recogniser import NoRecogniser
 from tests.e2e.test_calls import Scene, scene
 from tests.e2e.worker_support import echoing
-from tests.support.speech import at_level, monologue, pcm
+from tests.support.speech import PROMPTS, at_level, monologue, pcm
 from tests.support.spoken import recording
 
 pytestmark = pytest.mark.slow
@@ -101,6 +101,47 @@ async def test_who_says_no_has_refused(tmp_path: Path) -> None:
         await hung_up(s, call, session)
         await agent.ended(5)
         assert not s.files()
+
+
+THANKS = PROMPTS / "en" / "granted.wav"
+
+
+@asynccontextmanager
+async def thanking(folder: Path) -> AsyncIterator[Scene]:
+    """A gateway that tells of a yes in real words."""
+    with wave.open(str(THANKS)) as file:
+        length_ms = file.getnframes() // 8
+        words = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    async with asking(folder, lengths_ms={"granted": length_ms}) as s:
+        _speak(Path(s.gateway.services.prompts.prompt("en", "granted").path), words)
+        yield s
+
+
+async def test_who_says_no_while_his_yes_is_told_has_refused(tmp_path: Path) -> None:
+    async with thanking(tmp_path) as s:
+        call, session = await asked(s)
+        await say(call, "yes-i-agree")
+        await decided(session, "granted")
+        await say(call, "no")
+        assert await session.wait_for(lambda: session.call.verdict == "refused", 10_000)
+        agent = await s.agent_answers()
+        await hung_up(s, call, session)
+        await agent.ended(5)
+        assert not s.files()
+
+
+async def test_our_own_thanks_that_come_back_change_nothing(tmp_path: Path) -> None:
+    async with thanking(tmp_path) as s:
+        call, session = await asked(s)
+        await say(call, "yes-i-agree")
+        call.audio_source = echoing(call, 150, loss_db=15.0)
+        await decided(session, "granted")
+        agent = await s.agent_answers()
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 10_000)
+        assert session.call.verdict == "granted" and not session.listening
+        await hung_up(s, call, session)
+        await agent.ended(5)
+        assert len(s.files()) == 1
 
 
 async def test_a_bare_yes_is_asked_back_and_confirmed_by_voice_or_key(tmp_path: Path) -> None:

@@ -11,7 +11,20 @@ from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, NOTES_CAP
 from gateway.domain.consent import FINISH_MS, MOST_EXTENSIONS
 from gateway.domain.spoken import Hearing, Hypothesis
-from tests.unit.domain.playbook import Playbook, answers, entry, fires, hears, key, ns, says, starts, verdict
+from tests.unit.domain.playbook import (
+    Playbook,
+    answers,
+    entry,
+    fires,
+    hears,
+    key,
+    ns,
+    opens,
+    says,
+    seen,
+    starts,
+    verdict,
+)
 from tests.unit.domain.playbook import ends as ended
 
 ARRIVES = ev.CallArrived(at_ns=0)
@@ -62,6 +75,31 @@ def test_no_is_no() -> None:
     book = heard() >> spoken("No, thank you.") << do.StopTimer("answer:caller:1")
     book << speech("has_no_word", decision="no") << verdict("refused") << says("refused")
     book.end()
+
+
+@pytest.mark.parametrize("answer", [spoken("Yes, I agree."), key("1", 7_000)])
+def test_a_no_counts_while_the_yes_is_told(answer: Any) -> None:
+    """A key does, too. Of two things said in a row that are listened to at once, the second may be told second."""
+    book = heard() >> answer << verdict("granted") << says("granted") >> spoken("No, wait.", 9_500)
+    book << speech("has_no_word", decision="no") << verdict("refused")
+    book << do.PlayPrompt(CALLER, "refused", "caller:notice:2")
+    book >> ended("caller:notice:1", 500) >> hears("caller:notice:2") << do.ConnectAgent(AGENT, recorded=False)
+    book.end()
+
+
+@pytest.mark.parametrize("text", ["Yes.", "Hello?", "Thank you.", "No problem.", None])
+def test_nothing_but_a_no_counts_while_the_yes_is_told(text: str | None) -> None:
+    (heard() >> spoken("Yes, I agree.") << verdict("granted") << says("granted") >> spoken(text, 9_500)).end()
+
+
+def test_a_no_in_the_conversation_is_said_to_the_agent() -> None:
+    book = heard() >> spoken("Yes, I agree.") << says("granted") >> hears("caller:notice:1")
+    book << do.ConnectAgent(AGENT, recorded=True) >> answers(AGENT) << do.BridgeLegs(CALLER, AGENT)
+    (book << opens() >> seen("on") >> spoken("No.", 15_000)).end()
+
+
+def test_a_yes_after_a_no_changes_nothing() -> None:
+    (heard() >> spoken("No.") << verdict("refused") << says("refused") >> spoken("Yes, I agree.", 9_500)).end()
 
 
 def test_a_bare_yes_is_asked_back_and_then_counts() -> None:
