@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from bench import asterisk, calls, cli, endpointing, evidence, latency, machine
+from bench import answers, asterisk, calls, cli, endpointing, evidence, latency, machine
 
 
 async def evidence_run(folder: Path, quick: bool) -> dict[str, Any]:
@@ -24,6 +24,7 @@ Run = Callable[[Path, bool], Awaitable[dict[str, Any]]]
 MEASUREMENTS: dict[str, tuple[Run, Callable[[dict[str, Any]], None]]] = {
     "calls": (calls.run, calls.show),
     "latency": (latency.run, latency.show),
+    "answers": (answers.run, answers.show),
     "evidence": (evidence_run, evidence.show),
     "asterisk": (asterisk.run, asterisk.show),
     "cli": (cli.run, cli.show),
