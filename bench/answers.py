@@ -4,7 +4,8 @@ the other calls.
 Real SIP and RTP to a whole gateway in its own process, with the real recogniser and its default settings. An answer
 begins to count when the caller's phone sent the last packet that holds speech (a frame above -45 dBov), so the silence
 that has to follow (500 ms) is in every figure. A verdict is when the gateway has it in its evidence, durably; "heard"
-is when the caller's phone got the first packet of what he is told then. One CLOCK_MONOTONIC for all processes.
+is when the caller's phone got the first packet of what he is told then, which does not wait for the disk (recording
+does). One CLOCK_MONOTONIC for all processes.
 
 Beside the eight there are callers who press a key while the recogniser is at work, and callers who hear a prompt, whose
 packets the kernel stamps as they arrive. The same callers are measured in the same run with nobody else there.
