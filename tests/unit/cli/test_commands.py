@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from gateway.adapters.config.settings import ROOT
 from gateway.cli.main import app
 from tests.support import gateway as support
 
@@ -242,21 +243,41 @@ def test_the_prompts_of_the_project_are_whole(tmp_path: Path, monkeypatch: Any) 
     said = run("prompts", "check", "--json")
     assert said.code == 0 and said.json["ok"] is True and said.json["findings"] == []
     assert {prompt["language"] for prompt in said.json["prompts"]} == {"en", "de", "fr", "es", "it", "pt"}
-    assert len(said.json["prompts"]) == 6 * 10 + 3
+    assert len(said.json["prompts"]) == 6 * (10 + 3)
     assert all(prompt["duration_ms"] > 500 and len(prompt["sha256"]) == 64 for prompt in said.json["prompts"])
-    assert "63 prompts usable in 6 languages" in run("prompts", "check").out
+    assert "78 prompts usable in 6 languages" in run("prompts", "check").out
 
 
-def test_check_says_which_languages_are_answered_by_voice(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    said = run("prompts", "check").out
-    assert "\nen: answers by key, and by voice\n" in said
-    for language in ("de", "fr", "es", "it", "pt"):
-        assert f"\n{language}: answers by key only (no prompts that ask for a spoken answer)\n" in said
-    told = run("prompts", "check", "--json").json
+NOT_UNDERSTOOD = "has prompts for spoken answers, but no engine in speech.engines understands it: add "
+
+
+@pytest.mark.parametrize(
+    ("speech", "by_voice"),
+    [
+        ("", {"en"}),
+        ('engines = ["tiny.en", "base"]', {"de", "en", "es", "fr", "it", "pt"}),
+        ('engines = []\nfolder = "/own"\nfolder_languages = ["fr", "pt"]', {"fr", "pt"}),
+        ('engines = []\nfolder_languages = ["fr"]', set()),
+    ],
+)
+def test_check_says_which_languages_are_answered_by_voice(tmp_path: Path, speech: str, by_voice: set[str]) -> None:
+    """A language has the prompts *and* an engine that understands it, or its callers answer by key."""
+    config = tmp_path / "gateway.toml"
+    config.write_text(f'[prompts]\nfolder = "{ROOT / "ivr_prompts"}"\n[speech]\n{speech}\n')
+    said = run("prompts", "check", "--config", config).out
+    for language in ("de", "en", "es", "fr", "it", "pt"):
+        ending = ", and by voice" if language in by_voice else f" only ({NOT_UNDERSTOOD}"
+        assert f"\n{language}: answers by key{ending}" in said
+    told = run("prompts", "check", "--config", config, "--json").json
     answers = {entry["language"]: entry["answers"] for entry in told["languages"]}
-    assert answers == {"en": ["key", "voice"]} | {name: ["key"] for name in ("de", "fr", "es", "it", "pt")}
+    assert {language for language, ways in answers.items() if ways == ["key", "voice"]} == by_voice
+    assert all(ways == ["key"] for language, ways in answers.items() if language not in by_voice)
     assert all(prompt["answers"] == answers[prompt["language"]] for prompt in told["prompts"])
+
+
+def test_check_says_which_languages_have_no_prompts_for_spoken_answers(tmp_path: Path) -> None:
+    said = run("prompts", "check", support.write_prompts(tmp_path))
+    assert "\nen: answers by key only (no prompts that ask for a spoken answer)\n" in said.out
 
 
 def test_half_of_the_prompts_for_spoken_answers_is_a_finding(tmp_path: Path) -> None:

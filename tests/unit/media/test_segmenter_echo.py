@@ -9,10 +9,10 @@ from tests.support.speech import Audio
 
 PROMPTS = [np.concatenate((speech.read(f"{locale}/ask"), speech.silence(1))) for locale in ("de", "en", "fr")]
 WITH_A_YES = [
-    np.concatenate((speech.read(f"en/{name}"), speech.silence(1)))
-    for name in ("ask_spoken", "ask_again_spoken", "confirm_spoken")
+    np.concatenate((speech.read(name), speech.silence(1)))
+    for name in ("en/ask_spoken", "en/ask_again_spoken", *(f"{locale}/confirm_spoken" for locale in speech.LOCALES))
 ]
-"""Prompts that name the phrase that is a yes."""
+"""Prompts that name the phrase that is a yes, in each language."""
 TALK_AT = 200
 """Frames: four seconds into the prompt."""
 

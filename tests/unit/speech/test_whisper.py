@@ -1,5 +1,6 @@
 """The real engine, on speech that is an answer and on sound that is none. A missing package fails, it skips nothing."""
 
+import json
 import math
 import os
 import resource
@@ -19,6 +20,7 @@ from gateway.adapters.speech.whisper import FIRST_WINDOW_MS, UNLIKELY, WHOLE_WIN
 from gateway.domain.spoken import Decision, Question, decide
 from gateway.media.dtmf import dtmf_tone
 from gateway.media.g711 import Samples, decode, encode
+from gateway.ports.prompts import SPOKEN_PROMPT_NAMES
 from gateway.ports.recogniser import MAX_UTTERANCE_MS, RecogniserUnusable
 from tests.support.spoken import recording
 
@@ -153,6 +155,20 @@ def test_the_prompts_are_no_consent_in_any_language(base: Whisper, language: str
         hearings = base.listen(sound, language)
         assert hearings[0].hypotheses[0].text
         assert decide(hearings, language, Question.ASK, 1).decision not in GRANTING
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPOKEN_PROMPT_NAMES)
+@pytest.mark.parametrize("language", sorted(set(PACKAGED["base"].languages) - {"en"}))
+def test_a_prompt_that_names_a_yes_is_none_in_any_language(base: Whisper, language: str, name: str) -> None:
+    """The echo of the whole and, from whatever word on it is heard, of the sentence that names the phrase. That one
+    sounds the same in all three prompts (sentences are spoken one by one), so one of them is enough."""
+    path = ROOT / "ivr_prompts" / language / f"{name}.wav"
+    sound = read_wav(path) // 4
+    minimum_ms = json.loads((path.parent / "manifest.json").read_bytes())["prompts"][name]["minimum_heard_ms"]
+    assert ruling(base, sound, language) not in GRANTING
+    for before_ms in range(500, 2_600, 150) if name == "confirm_spoken" else ():
+        assert ruling(base, sound[(minimum_ms - before_ms) * 8 : (minimum_ms + 60) * 8], language) not in GRANTING
 
 
 @pytest.mark.slow
