@@ -1,12 +1,12 @@
 # The two commands of a fresh machine are `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help env asterisk check format test demo serve bench prompts docs
+.PHONY: help env asterisk check format test demo serve bench bench-speech prompts docs
 RUN := .venv/bin
 ARGS ?=
 DEMO_ARGS = $(strip $(subst =, ,$(ARGS)))
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 env:  ## build .venv only
 	@bash .ci/env
@@ -26,7 +26,7 @@ format: env  ## rewrite the code as the formatter wants it
 	$(RUN)/ruff check --fix gateway tests bench ivr_prompts
 
 test: env  ## every check and every test
-	@bash .ci/env sip-tester
+	@bash .ci/env sip-tester festival festvox-kdlpc16k festvox-us-slt-hts asterisk-core-sounds-en-wav asterisk-moh-opsound-wav
 	@bash .ci/asterisk
 	$(MAKE) check
 	$(RUN)/python -m pytest -m slow tests/unit tests/contract tests/stateful tests/vectors
@@ -42,6 +42,10 @@ serve: env  ## keep the gateway running
 
 bench: env  ## print the benchmark tables
 	$(RUN)/python -m bench $(ARGS)
+
+bench-speech: env  ## measure spoken answers; ARGS="--quick", "--language de", "--corpus DIR"; an hour, a part of it once
+	@bash .ci/env $$($(RUN)/python -c 'from bench.speech.voices import DEBIAN; print(*DEBIAN)')
+	@$(RUN)/python -m bench speech $(ARGS)
 
 prompts: env  ## speak the prompts anew (fetches the voices as packages)
 	@$(RUN)/consent-gateway prompts build $(ARGS)

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from bench import answers, asterisk, calls, cli, endpointing, evidence, latency, machine
+from bench.speech import cli as speech
 
 
 async def evidence_run(folder: Path, quick: bool) -> dict[str, Any]:
@@ -33,6 +34,9 @@ MEASUREMENTS: dict[str, tuple[Run, Callable[[dict[str, Any]], None]]] = {
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["speech"]:
+        speech.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(MEASUREMENTS)} (all)")
     parser.add_argument("--json", action="store_true", help="print one object instead of tables")

@@ -1,0 +1,153 @@
+"""`python -m bench speech`: how often a spoken answer is taken for what it is, and for what it is not."""
+
+import argparse
+import dataclasses
+import json
+import re
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from bench import machine
+from bench.speech import corpus, hearing
+from bench.speech.corpus import Clip
+from bench.speech.hearing import CONDITIONS, Heard
+from bench.speech.judging import OUTCOMES, interval, judge
+from bench.speech.sound import SoundError
+from bench.speech.texts import TEXTS
+from bench.speech.voices import VoicesMissing
+from gateway.adapters.speech.models import PACKAGED, Choice, read_model
+from gateway.domain import spoken
+from gateway.ports.recogniser import RecogniserUnusable
+
+NAMES = {
+    "yes": "yes, of any kind",
+    "yes.phrase": "yes, a phrase like the one asked for",
+    "yes.phrase, native": "the same, without an accent",
+    "no": "no",
+    "no, native": "the same, without an accent",
+}
+"""What is summed up of who answered."""
+HEADS = ("yes", "asked back", "no", "repeat", "unheard")
+
+
+def options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench speech", description=__doc__)
+    parser.add_argument("--language", action="append", choices=[*TEXTS, "all"], help="English when not given")
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="measure DIR/LABEL/*.wav instead of the voices")
+    parser.add_argument("--engine", default="", help=f"a model: {', '.join(PACKAGED)}; by the language when not given")
+    parser.add_argument("--condition", action="append", choices=[*CONDITIONS], help="all when not given")
+    parser.add_argument("--quick", action="store_true", help="a part of the corpus: a try, not a measurement")
+    parser.add_argument("--heard", type=Path, metavar="FILE", help="write what was heard of each clip there")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def measured(language: str, clips: list[Clip], asked: argparse.Namespace) -> dict[str, Any]:
+    """Hear and judge *clips*. Raises `RecogniserUnusable`, `SoundError`."""
+    name = asked.engine or ("tiny.en" if language == "en" else "base")
+    model = read_model(Choice(name))
+    if language not in model.languages:
+        raise RecogniserUnusable(f"the model {name} does not serve {language}: there are {', '.join(model.languages)}")
+    begin = time.monotonic()
+    heard = list(hearing.hear_all(clips, asked.condition or [*CONDITIONS], language, name))
+    if asked.heard:
+        with asked.heard.open("a", encoding="utf-8") as file:
+            for one in heard:
+                file.write(json.dumps(line(clips[one.clip], one, language), ensure_ascii=False) + "\n")
+    listened = sorted(one.cpu_ms for one in heard if one.hearings)
+    return {
+        "language": language,
+        "engine": f"{name} ({model.origin})",
+        "model_sha256": model.sha256,
+        "corpus": Counter(clip.kind for clip in clips),
+        "speakers": len({clip.speaker for clip in clips}),
+        "listened_to": len(listened),
+        "took_s": round(time.monotonic() - begin),
+        "cpu_ms": [round(machine.quantile(listened, part)) for part in (0.5, 0.95, 0.99)] if listened else None,
+        "conditions": judge(clips, heard, language),
+    }
+
+
+def line(clip: Clip, heard: Heard, language: str) -> dict[str, Any]:
+    """What was heard of one clip, to look at."""
+    ruling = spoken.decide(heard.hearings, language, spoken.Question.ASK, 1)
+    return {
+        "language": language,
+        "kind": clip.kind,
+        "speaker": clip.speaker,
+        "text": clip.text,
+        "path": clip.path,
+        "condition": heard.condition,
+        "utterances": heard.utterances,
+        "decision": str(ruling.decision),
+        "because": ruling.because,
+        "passes": [dataclasses.asdict(one) for one in heard.hearings],
+    }
+
+
+# --- tables ---
+
+
+def share(count: int, total: int) -> str:
+    """A share in percent with its interval."""
+    low, high = interval(count, total)
+    digits = 3 if count == 0 or count / total < 0.01 else 1
+    return f"{100 * count / total:.{digits}f} % ({100 * low:.{digits}f} to {100 * high:.{digits}f})"
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print one language's tables."""
+    clips = sum(found["corpus"].values())
+    print(f"\n== {found['language']}: {found['engine']}, {clips} clips of {found['speakers']} speakers ==")
+    for condition, rows in found["conditions"].items():
+        print(f"\n{condition:24}{'clips':>7}", *(f"{head:>11}" for head in HEADS))
+        for kind, row in sorted(rows.items(), key=lambda item: (order(item[0]), item[0])):
+            name = kind if "." not in kind else f"  {kind.partition('.')[2]}"
+            print(f"{name:24}{row['clips']:7}", *(f"{row['first'][outcome]:11}" for outcome in OUTCOMES))
+        for text in summary(rows):
+            print(f"  {text}")
+    if found["cpu_ms"]:
+        middle, most, nearly_all = found["cpu_ms"]
+        print(
+            f"\n{found['listened_to']} answers listened to: processor time an answer {middle} ms p50, {most} ms p95, "
+            f"{nearly_all} ms p99; all of it took {found['took_s']} s"
+        )
+
+
+def order(kind: str) -> int:
+    return corpus.LABELS.index(re.split(r"[.,]", kind)[0])
+
+
+def summary(rows: dict[str, Any]) -> list[str]:
+    """What the issue asks for, with 95 % intervals."""
+    lines = []
+    for kind, name in NAMES.items():
+        if row := rows.get(kind):
+            right = re.split(r"[.,]", kind)[0]
+            first, two = (share(row[turn][right], row["clips"]) for turn in ("first", "two_turns"))
+            lines.append(f"{name}: right {first} in the first turn, {two} within two")
+    for label in ("no", "other"):
+        if row := rows.get(label):
+            first, two, worst = (
+                share(count, row["clips"])
+                for count in (row["first"]["yes"], row["two_turns"]["yes"], row["obstinate_yes"])
+            )
+            lines.append(f"{label} taken for yes: {first} in the first turn, {two} within two;")
+            lines.append(f"    {worst} when the very same sounds come again")
+    return lines
+
+
+def main(arguments: list[str]) -> None:
+    asked = options(arguments)
+    wanted = asked.language or ["en"]
+    try:
+        for language in TEXTS if "all" in wanted else wanted:
+            clips = corpus.own(asked.corpus) if asked.corpus else corpus.built(language, asked.quick)
+            found = measured(language, clips, asked)
+            print(json.dumps(found)) if asked.json else show(found)
+            sys.stdout.flush()
+    except (VoicesMissing, SoundError, RecogniserUnusable) as error:
+        raise SystemExit(f"bench speech: {error}") from None
