@@ -45,13 +45,13 @@ BACKOFF_S: Final = (0.1, 0.5, 2.0, 10.0, 30.0)
 SOUND_AFTER_S: Final = 60.0
 
 
-def workers_for(cores: int | None) -> int:
-    """Return how many workers a machine carries: one core is left to the media.
+def workers_for(cores: int) -> int:
+    """Return how many workers so many cores carry: one is left to the media.
 
-    >>> [workers_for(cores) for cores in (None, 1, 2, 8)]
-    [1, 1, 1, 7]
+    >>> [workers_for(cores) for cores in (1, 2, 8)]
+    [1, 1, 7]
     """
-    return max(1, (cores or 1) - 1)
+    return max(1, cores - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class RecogniserPool:
 
     async def start(self) -> None:
         self._running = True
-        count = self._sizes.workers or workers_for(os.cpu_count())
+        count = self._sizes.workers or workers_for(len(os.sched_getaffinity(0)))
         loaded: list[asyncio.Future[None]] = []
         for index in range(count):
             slot, first = _Slot(index), asyncio.get_running_loop().create_future()

@@ -1,8 +1,9 @@
 """A process that listens: `python -m gateway.adapters.speech.worker SETUP`, SETUP being JSON.
 
 It reads sound from an inherited socket and writes what it heard there, one utterance after the other, and nothing
-anywhere else: no file, no log, no core dump. It gives way to everything else on the machine, and ends with whoever
-started it: by the end of the socket, or by the kernel should it be too busy, or stopped, to notice that.
+anywhere else: no file, no log, no core dump. It is nice to the processes of its scheduling group (docs/operating.md,
+Speech), and ends with whoever started it: by the end of the socket, or by the kernel should it be too busy, or stopped,
+to notice that.
 """
 
 import ctypes
@@ -18,7 +19,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -28,7 +28,6 @@ from gateway.adapters.speech.whisper import Whisper
 from gateway.adapters.speech.wire import MAX_LINE_BYTES, Answer, Ready, Unusable, WireError, decode_request, encode
 from gateway.ports.recogniser import RecogniserUnusable, base_language
 
-AUTOGROUP: Final = Path("/proc/self/autogroup")
 PR_SET_PDEATHSIG: Final = 1
 
 
@@ -62,17 +61,6 @@ def end_with(parent: int) -> None:
 def keep_nothing() -> None:
     """Leave no image of the memory behind, whatever happens."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def give_way(niceness: int) -> None:
-    """Let everything else have the processor first: the media in particular.
-
-    Linux may share the processor between sessions before it looks at who is nice inside of one (`sched_autogroup`, on
-    by default, see sched(7)). This process has a session of its own, so its group has to be nice, too.
-    """
-    os.nice(niceness)
-    with suppress(OSError):
-        AUTOGROUP.write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 Request = tuple[int, str, bytes]
@@ -112,7 +100,7 @@ def main() -> None:
     setup = Setup.from_argument(sys.argv[1])
     end_with(setup.parent)
     keep_nothing()
-    give_way(setup.niceness)
+    os.nice(setup.niceness)
     link = socket.socket(fileno=setup.fd)
     waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
     threading.Thread(target=_requests, args=(link.makefile("rb"), waiting), daemon=True).start()

@@ -222,6 +222,6 @@ async def test_no_worker_outlives_a_gateway_that_is_killed(stopped: bool) -> Non
     await until(lambda: not any(runs(pid) for pid in pids), within_s=5)
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(None, 1), (1, 1), (2, 1), (4, 3), (64, 63)])
-def test_one_core_is_left_to_the_media(cores: int | None, workers: int) -> None:
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (4, 3), (64, 63)])
+def test_one_core_is_left_to_the_media(cores: int, workers: int) -> None:
     assert workers_for(cores) == workers
