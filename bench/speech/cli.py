@@ -41,6 +41,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--condition", action="append", choices=[*CONDITIONS], help="all when not given")
     parser.add_argument("--quick", action="store_true", help="a part of the corpus: a try, not a measurement")
     parser.add_argument("--heard", type=Path, metavar="FILE", help="write what was heard of each clip there")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="judge anew what --heard wrote: only the rule runs")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)
 
@@ -72,19 +73,51 @@ def measured(language: str, clips: list[Clip], asked: argparse.Namespace) -> dic
 
 
 def line(clip: Clip, heard: Heard, language: str) -> dict[str, Any]:
-    """What was heard of one clip, to look at."""
+    """What was heard of one clip, to look at, and to judge anew."""
     ruling = spoken.decide(heard.hearings, language, spoken.Question.ASK, 1)
     return {
         "language": language,
-        "kind": clip.kind,
-        "speaker": clip.speaker,
-        "text": clip.text,
-        "path": clip.path,
+        **dataclasses.asdict(clip),
         "condition": heard.condition,
         "utterances": heard.utterances,
         "decision": str(ruling.decision),
         "because": ruling.because,
         "passes": [dataclasses.asdict(one) for one in heard.hearings],
+    }
+
+
+def again(file: Path, language: str) -> dict[str, Any]:
+    """Judge what was heard in an earlier run. Raises `SoundError` for a file that is not what `--heard` writes."""
+    clips: dict[Clip, int] = {}
+    heard = []
+    number = 0
+    try:
+        for text in file.read_text(encoding="utf-8").splitlines():
+            number += 1
+            said = json.loads(text)
+            if said["language"] == language:
+                clip = Clip(*(said[part.name] for part in dataclasses.fields(Clip)))
+                passes = tuple(
+                    spoken.Hearing(
+                        one["window_ms"],
+                        one["no_speech"],
+                        tuple(spoken.Hypothesis(**each) for each in one["hypotheses"]),
+                    )
+                    for one in said["passes"]
+                )
+                at = clips.setdefault(clip, len(clips))
+                heard.append(Heard(at, said["condition"], passes, said["utterances"], 0.0, 0.0))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SoundError(f"{file}: line {number}: not what --heard writes ({error!r})") from None
+    if not heard:
+        raise SoundError(f"{file}: nothing was heard in {language}")
+    return {
+        "language": language,
+        "engine": f"as heard before, {file.name}",
+        "corpus": Counter(clip.kind for clip in clips),
+        "speakers": len({clip.speaker for clip in clips}),
+        "cpu_ms": None,
+        "conditions": judge(list(clips), heard, language),
     }
 
 
@@ -145,8 +178,11 @@ def main(arguments: list[str]) -> None:
     wanted = asked.language or ["en"]
     try:
         for language in TEXTS if "all" in wanted else wanted:
-            clips = corpus.own(asked.corpus) if asked.corpus else corpus.built(language, asked.quick)
-            found = measured(language, clips, asked)
+            if asked.again:
+                found = again(asked.again, language)
+            else:
+                clips = corpus.own(asked.corpus) if asked.corpus else corpus.built(language, asked.quick)
+                found = measured(language, clips, asked)
             print(json.dumps(found)) if asked.json else show(found)
             sys.stdout.flush()
     except (VoicesMissing, SoundError, RecogniserUnusable) as error:

@@ -229,6 +229,14 @@ def test_a_broken_recording_stops_before_anything_is_measured(tmp_path: Path) ->
         cli.main(["--corpus", str(tmp_path)])
 
 
+@pytest.mark.parametrize("text", ["", "{}", "no json", '{"language": "en"}', '{"language": "de"}'])
+def test_what_was_not_heard_is_not_judged_again(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "heard.jsonl"
+    file.write_text(text)
+    with pytest.raises(SystemExit, match=r"heard\.jsonl: "):
+        cli.main(["--again", str(file)])
+
+
 def test_an_engine_that_does_not_speak_the_language_is_said(tmp_path: Path) -> None:
     write(tmp_path / "yes" / "a.wav", (tone(8_000) * 32767).astype("<i2").tobytes())
     with pytest.raises(SystemExit, match=r"tiny\.en does not serve de"):
@@ -275,6 +283,8 @@ def test_the_recordings_of_the_tests_are_measured_as_a_folder(
     assert rows["no"]["first"]["no"] == 3
     lines = [json.loads(line) for line in kept.read_text().splitlines()]
     assert len(lines) == 11 and any(line["passes"] and line["decision"] == "confirm" for line in lines)
+    cli.main(["--again", str(kept), "--json"])
+    assert json.loads(capsys.readouterr().out)["conditions"]["clean"] == rows, "the rule alone says the same again"
     cli.main(["--corpus", str(tmp_path), "--condition", "clean"])
     text = capsys.readouterr().out
     assert "other taken for yes: 0.000 % (0.000 to" in text and "p95" in text
