@@ -53,7 +53,13 @@ def measured(language: str, clips: list[Clip], asked: argparse.Namespace) -> dic
     if language not in model.languages:
         raise RecogniserUnusable(f"the model {name} does not serve {language}: there are {', '.join(model.languages)}")
     begin = time.monotonic()
-    heard = list(hearing.hear_all(clips, asked.condition or [*CONDITIONS], language, name))
+    conditions = asked.condition or [*CONDITIONS]
+    heard = []
+    for one in hearing.hear_all(clips, conditions, language, name):
+        heard.append(one)
+        if len(heard) % 2_500 == 0:
+            share, minutes = len(heard) / len(clips) / len(conditions), (time.monotonic() - begin) / 60
+            print(f"{100 * share:.0f} % heard after {minutes:.0f} minutes", file=sys.stderr, flush=True)
     if asked.heard:
         with asked.heard.open("a", encoding="utf-8") as file:
             for one in heard:
