@@ -200,6 +200,7 @@ SPOKEN: list[tuple[Consent, ev.Event, State]] = [
     (at(State.LISTENING, ASKED_BACK), said("No."), State.REFUSED),
     (at(State.LISTENING, ASKED_BACK), said(*YES, over_prompt=True), State.ASKING),
     (at(State.LISTENING, replace(SPENT, by_voice=True, utterances=1)), RANG, State.UNCLEAR),
+    (at(State.GRANTED, ASKED_BY_VOICE), said("No."), State.REFUSED),
 ]
 
 
