@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 from tests.pbx.figures import FIGURES
 from tests.support import ami_tape
 from tests.support.cast import CAST
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell that starts these tests in the background has SIGINT ignored, and every program they start would be, too."""
 
 TAPES = os.environ.get("AMI_TAPES", "")
 """A folder: what passes over AMI in each test is recorded there (`tests/recordings/ami` has such tapes)."""
