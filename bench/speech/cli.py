@@ -19,6 +19,7 @@ from bench.speech.judging import OUTCOMES, interval, judge
 from bench.speech.sound import SoundError
 from bench.speech.texts import TEXTS
 from bench.speech.voices import VoicesMissing
+from gateway.adapters.config.settings import Speech
 from gateway.adapters.speech.models import PACKAGED, Choice, read_model
 from gateway.domain import spoken
 from gateway.ports.recogniser import RecogniserUnusable
@@ -38,8 +39,13 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench speech", description=__doc__)
     parser.add_argument("--language", action="append", choices=[*TEXTS, "all"], help="English when not given")
     parser.add_argument("--corpus", type=Path, metavar="DIR", help="measure DIR/LABEL/*.wav instead of the voices")
-    parser.add_argument("--engine", default="", help=f"a model: {', '.join(PACKAGED)}; by the language when not given")
+    parser.add_argument(
+        "--engine", action="append", help=f"{', '.join(PACKAGED)}; twice: the second is asked where the first doubts"
+    )
     parser.add_argument("--condition", action="append", choices=[*CONDITIONS], help="all when not given")
+    parser.add_argument(
+        "--seen", action="store_true", help="English texts and voices that the rule was changed on since"
+    )
     parser.add_argument("--quick", action="store_true", help="a part of the corpus: a try, not a measurement")
     parser.add_argument("--heard", type=Path, metavar="FILE", help="write what was heard of each clip there")
     parser.add_argument("--again", type=Path, metavar="FILE", help="judge anew what --heard wrote: only the rule runs")
@@ -49,15 +55,17 @@ def options(arguments: list[str]) -> argparse.Namespace:
 
 def measured(language: str, clips: list[Clip], asked: argparse.Namespace) -> dict[str, Any]:
     """Hear and judge *clips*. Raises `RecogniserUnusable`, `SoundError`."""
-    name = asked.engine or ("tiny.en" if language == "en" else "base")
-    model = read_model(Choice(name))
-    if language not in model.languages:
-        raise RecogniserUnusable(f"the model {name} does not serve {language}: there are {', '.join(model.languages)}")
+    names = asked.engine or [name for name in Speech().engines if language in PACKAGED[name].languages]
+    models = [read_model(Choice(name)) for name in names]
+    for model in models:
+        if language not in model.languages:
+            known = ", ".join(model.languages)
+            raise RecogniserUnusable(f"the model {model.name} does not serve {language}: there are {known}")
     begin = time.monotonic()
     conditions = asked.condition or [*CONDITIONS]
     heard = []
     with opened(asked.heard) as file:
-        for one in hearing.hear_all(clips, conditions, language, name):
+        for one in hearing.hear_all(clips, conditions, language, names):
             heard.append(one)
             file.write(json.dumps(line(clips[one.clip], one, language), ensure_ascii=False) + "\n")
             if len(heard) % 2_500 == 0:
@@ -66,8 +74,8 @@ def measured(language: str, clips: list[Clip], asked: argparse.Namespace) -> dic
     listened = [one for one in heard if one.hearings]
     return {
         "language": language,
-        "engine": f"{name} ({model.origin})",
-        "model_sha256": model.sha256,
+        "engine": ", ".join(f"{model.name} ({model.origin})" for model in models),
+        "model_sha256": [model.sha256 for model in models],
         "corpus": Counter(clip.kind for clip in clips),
         "speakers": len({clip.speaker for clip in clips}),
         "listened_to": len(listened),
@@ -199,7 +207,9 @@ def main(arguments: list[str]) -> None:
             if asked.again:
                 found = again(asked.again, language)
             else:
-                clips = corpus.own(asked.corpus) if asked.corpus else corpus.built(language, asked.quick)
+                clips = (
+                    corpus.own(asked.corpus) if asked.corpus else corpus.built(language, asked.quick, seen=asked.seen)
+                )
                 found = measured(language, clips, asked)
             print(json.dumps(found)) if asked.json else show(found)
             sys.stdout.flush()

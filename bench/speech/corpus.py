@@ -9,7 +9,7 @@ import hashlib
 import os
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import Final
 import numpy as np
 
 from bench.speech import sound, voices
+from bench.speech.seen import TEXTS as SEEN_TEXTS
+from bench.speech.seen import VOICES as SEEN_VOICES
 from bench.speech.sound import RATE, Audio, SoundError
 from bench.speech.texts import TEXTS
 from bench.speech.voices import VOICES, Voice, VoicesMissing
@@ -65,8 +67,13 @@ class Clip:
 # --- spoken ---
 
 
-def _spoken(language: str, who: Sequence[Voice], quick: bool) -> Iterator[tuple[Voice, Clip]]:
-    for kind, texts in TEXTS[language].items():
+Texts = Mapping[str, tuple[str, ...]]
+
+
+def _spoken(
+    language: str, who: Sequence[Voice], quick: bool, what: Texts | None = None
+) -> Iterator[tuple[Voice, Clip]]:
+    for kind, texts in (what or TEXTS[language]).items():
         for number, text in enumerate(texts):
             for voice in who[number % 5 :: 5] if quick else who:
                 digest = hashlib.sha256(f"{voice}|{voice.tongue}|{text}".encode()).hexdigest()[:10]
@@ -85,9 +92,10 @@ def _speak(voice: Voice, text: str, path: str) -> None:
     sound.write(Path(path), audio * 0.7 / max(1e-9, float(np.abs(audio).max())))
 
 
-def speak(language: str, who: Sequence[Voice], quick: bool = False) -> list[Clip]:
-    """Return what the voices *who* say; what is not there yet is spoken now, on all cores. Raises `VoicesMissing`."""
-    clips = list(_spoken(language, who, quick))
+def speak(language: str, who: Sequence[Voice], quick: bool = False, what: Texts | None = None) -> list[Clip]:
+    """Return what the voices *who* say, *what* or the texts of the language; what is not there yet is spoken now, on
+    all cores. Raises `VoicesMissing`."""
+    clips = list(_spoken(language, who, quick, what))
     wanted = [(voice, clip) for voice, clip in clips if not Path(clip.path).exists()]
     if wanted:
         voices.fetch({voice.engine for voice, _ in wanted})
@@ -210,8 +218,11 @@ def own(folder: Path) -> list[Clip]:
     return clips
 
 
-def built(language: str, quick: bool = False) -> list[Clip]:
-    """Return the whole corpus of a language. Raises `VoicesMissing`."""
-    clips = [*speak(language, VOICES[language], quick), *people(language, quick), *machines(quick)]
+def built(language: str, quick: bool = False, *, seen: bool = False) -> list[Clip]:
+    """Return the whole corpus of a language; *seen*: with the English texts and voices of `bench.speech.seen`. Raises
+    `VoicesMissing`."""
+    old = seen and language == "en"
+    spoken = speak(language, SEEN_VOICES, quick, SEEN_TEXTS) if old else speak(language, VOICES[language], quick)
+    clips = [*spoken, *people(language, quick), *machines(quick)]
     assert {clip.label for clip in clips} == set(LABELS)
     return clips

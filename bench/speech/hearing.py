@@ -19,7 +19,7 @@ import numpy as np
 from bench.speech.corpus import Clip
 from bench.speech.sound import RATE, Audio
 from gateway.adapters.speech.models import Choice, read_model
-from gateway.adapters.speech.whisper import Whisper
+from gateway.adapters.speech.whisper import Whisper, listen
 from gateway.domain.spoken import Hearing
 from gateway.media.g711 import Samples
 from gateway.media.segmenter import Segmenter, SpeechEnded
@@ -100,23 +100,26 @@ def _engine(name: str) -> Whisper:
     return Whisper(read_model(Choice(name)))
 
 
-def hear(number: int, clip: Clip, condition: str, language: str, engine: str) -> Heard:
-    """Return what is heard of one clip. Raises `RecogniserUnusable`, `SoundError`."""
+def hear(number: int, clip: Clip, condition: str, language: str, engines: Sequence[str]) -> Heard:
+    """Return what is heard of one clip, by one engine or two. Raises `RecogniserUnusable`, `SoundError`."""
     utterance, count = first_utterance(on_the_line(clip, condition))
     hearings: tuple[Hearing, ...] = ()
-    recogniser = _engine(engine)
+    first, second, *_ = (*map(_engine, engines), None)
+    assert first is not None
     begin, cpu = time.perf_counter(), time.process_time()
     if utterance is not None and not utterance.cut:
-        hearings = recogniser.listen(utterance.samples, language)
+        hearings = listen(first, second, utterance.samples, language)
     spent = (time.process_time() - cpu) * 1000, (time.perf_counter() - begin) * 1000
     return Heard(number, condition, hearings, count, *spent)
 
 
-def hear_all(clips: Sequence[Clip], conditions: Sequence[str], language: str, engine: str) -> Iterator[Heard]:
+def hear_all(
+    clips: Sequence[Clip], conditions: Sequence[str], language: str, engines: Sequence[str]
+) -> Iterator[Heard]:
     """Yield what is heard of every clip in every condition, on all cores."""
     with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
         jobs = [
-            pool.submit(hear, number, clip, condition, language, engine)
+            pool.submit(hear, number, clip, condition, language, engines)
             for number, clip in enumerate(clips)
             for condition in conditions
         ]

@@ -53,16 +53,15 @@ class Voice:
         return f"{self.engine}:{self.name}"
 
 
-def _kokoro(names: str, *tongues: str, native: bool = True) -> tuple[Voice, ...]:
+def kokoro(names: str, *tongues: str, native: bool = True) -> tuple[Voice, ...]:
     return tuple(Voice("kokoro", name, tongues[at % len(tongues)], native) for at, name in enumerate(names.split()))
 
 
 VOICES: Final[Mapping[str, tuple[Voice, ...]]] = {
     "en": (
-        *_kokoro(
-            "af_bella+bf_emma af_nicole+af_sky am_adam+bm_daniel am_michael+am_puck af_heart+bf_alice"
-            " am_fenrir+bm_lewis af_kore+bf_lily am_onyx+am_liam af_sarah+am_eric bf_isabella+bm_george"
-            " af_nova+af_jessica am_echo+bm_fable",
+        *kokoro(
+            "af_alloy+bf_isabella af_aoede+af_heart am_puck+bm_lewis af_river+bf_alice am_santa+bm_george"
+            " bm_daniel+bm_fable af_bella+af_sky am_eric+am_fenrir am_adam+am_liam bf_lily+af_nicole",
             "en-us",
             "en-us",
             "en-gb",
@@ -70,9 +69,8 @@ VOICES: Final[Mapping[str, tuple[Voice, ...]]] = {
         Voice("piper", "joe", "en-us"),
         Voice("festival", "ked_diphone", "en-us"),
         Voice("festival", "cmu_us_slt_arctic_hts", "en-us"),
-        *_kokoro(
-            "ef_dora em_alex ff_siwis hf_alpha hm_omega if_sara im_nicola jf_alpha jm_kumo pf_dora pm_alex zf_xiaobei"
-            " zm_yunjian zm_yunxi",
+        *kokoro(
+            "em_santa hf_beta hm_psi jf_gongitsune jf_nezumi pm_santa zf_xiaoxiao zm_yunxia",
             "en-us",
             "en-us",
             "en-gb",
@@ -80,31 +78,31 @@ VOICES: Final[Mapping[str, tuple[Voice, ...]]] = {
         ),
     ),
     "de": (
-        *_kokoro("ff_siwis+if_sara em_alex im_nicola pf_dora", "de", native=False),
+        *kokoro("ff_siwis+if_sara em_alex im_nicola pf_dora", "de", native=False),
         Voice("espeak", "de+f2", "de"),
         Voice("espeak", "de+m3", "de"),
     ),
     "es": (
-        *_kokoro("ef_dora em_alex em_santa", "es", "es-419"),
-        *_kokoro("if_sara pm_alex", "es", native=False),
+        *kokoro("ef_dora em_alex em_santa", "es", "es-419"),
+        *kokoro("if_sara pm_alex", "es", native=False),
         Voice("espeak", "es+f2", "es"),
     ),
     "fr": (
-        *_kokoro("ff_siwis", "fr-fr"),
-        *_kokoro("ef_dora im_nicola pm_alex", "fr-fr", native=False),
+        *kokoro("ff_siwis", "fr-fr"),
+        *kokoro("ef_dora im_nicola pm_alex", "fr-fr", native=False),
         Voice("espeak", "fr-fr+f2", "fr-fr"),
         Voice("espeak", "fr-fr+m3", "fr-fr"),
     ),
     "it": (
-        *_kokoro("if_sara im_nicola", "it"),
-        *_kokoro("ef_dora", "it", native=False),
+        *kokoro("if_sara im_nicola", "it"),
+        *kokoro("ef_dora", "it", native=False),
         Voice("festival", "lp_diphone", "it"),
         Voice("festival", "pc_diphone", "it"),
         Voice("espeak", "it+f2", "it"),
     ),
     "pt": (
-        *_kokoro("pf_dora pm_alex pm_santa", "pt-br"),
-        *_kokoro("em_alex", "pt-br", native=False),
+        *kokoro("pf_dora pm_alex pm_santa", "pt-br"),
+        *kokoro("em_alex", "pt-br", native=False),
         Voice("espeak", "pt-br+f2", "pt-br"),
         Voice("espeak", "pt-br+m3", "pt-br"),
     ),

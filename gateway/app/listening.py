@@ -15,7 +15,7 @@ from gateway.domain.rules import Rules
 from gateway.domain.spoken import Hearing
 from gateway.ports.media import Utterance
 from gateway.ports.prompts import PromptLibrary
-from gateway.ports.recogniser import MAX_UTTERANCE_MS, NotRecognised, Recogniser, Recognition
+from gateway.ports.recogniser import MAX_UTTERANCE_MS, Engine, NotRecognised, Recogniser, Recognition
 
 _MS = 1_000_000
 
@@ -70,20 +70,28 @@ def _described(recognition: Recognition, words: dict[str, str]) -> dict[str, obj
     """What the evidence keeps of an answer of the recogniser; the texts go to *words*, as "PASS.RANK"."""
     if isinstance(recognition, NotRecognised):
         return {"failure": str(recognition.failure), "elapsed_ms": recognition.elapsed_ms}
-    engine = recognition.engine
     passes = []
     for number, hearing in enumerate(recognition.hearings, 1):
         scores = [round(hypothesis.score * 1000) for hypothesis in hearing.hypotheses if isfinite(hypothesis.score)]
         no_speech = round(hearing.no_speech * 1000) if isfinite(hearing.no_speech) else None
         passes.append({"window_ms": hearing.window_ms, "no_speech": no_speech, "scores": scores})
         words |= {f"heard_{number}.{rank}": one.text for rank, one in enumerate(hearing.hypotheses, 1) if one.text}
+    second = recognition.second
+    other = {} if second is None else {f"second_{name}": value for name, value in _named(second).items()}
+    return {
+        **_named(recognition.engine),
+        **other,
+        "passes": passes,
+        "cpu_ms": recognition.cpu_ms,
+        "elapsed_ms": recognition.elapsed_ms,
+    }
+
+
+def _named(engine: Engine) -> dict[str, object]:
     return {
         "engine": engine.name,
         "engine_version": engine.version,
         "model": engine.model,
         "model_sha256": engine.model_sha256,
         "pinned": engine.pinned,
-        "passes": passes,
-        "cpu_ms": recognition.cpu_ms,
-        "elapsed_ms": recognition.elapsed_ms,
     }

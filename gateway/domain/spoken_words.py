@@ -20,8 +20,9 @@ class Vocabulary:
 
     *yes*: the closed list; each says more than a yes-word, so that no other word is easily taken for it ("yesterday" is
     heard as "yes, okay"). *weak*: also a yes, but a word people murmur while they listen, or one that recognisers put
-    where there is none; it has to be confirmed. *no*: refusals even where they have a yes-word in them. *hedges*:
-    no-words that refuse nothing, and doubts; whoever says one has not answered.
+    where there is none; it has to be confirmed. Both have what nobody says, but recognisers write for it ("um, yes"
+    becomes "I'm yes", "yes, I consent" "yes, I can send"). *no*: refusals even where they have a yes-word in them.
+    *hedges*: no-words that refuse nothing, and doubts; whoever says one has not answered.
     *yes_words*, *no_words*: any of them anywhere; a word with one of *no_endings* or *no_beginnings* is a no-word too.
     *fillers*: left out. *noise*: what recognisers write for silence, music and noise.
     """
@@ -42,20 +43,26 @@ _NONE: frozenset[str] = frozenset()
 NO_WORDS = Vocabulary(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE)
 """Of a language without a vocabulary."""
 
+_ENGLISH_YES = _phrases("""
+    yes please | yes i agree | yes i do agree | yes agree | yes i consent | yes i accept | yes you may
+    yes you may record | yes you may record this call | yes you may record the call | yes that's fine
+    yes you may record it | yes that is fine | yes that's okay | yes that is okay | yes that's ok
+    yes that's all right | yes that's alright | yes that's fine with me | yes go ahead | yes please go ahead
+    yes please do | yes of course | yes absolutely | yes definitely | yes i'm okay with that
+    yes i'm fine with that | yes i agree to the recording | yes i agree to be recorded
+    yes i agree to being recorded | yes i consent to the recording | yes i agree thank you | yes i agree thanks
+    yeah i agree | yeah that's fine | yeah that's okay | yeah that's ok | yeah go ahead | yeah of course
+    yep that's fine | yep i agree
+    okay yes i agree
+""")
+"""As people say them."""
+
 ENGLISH = Vocabulary(
-    yes=_phrases("""
-        yes please | yes i agree | yes i do agree | yes agree | yes i consent | yes i accept | yes you may
-        yes you may record | yes you may record this call | yes you may record the call | yes that's fine
-        yes you may record it | yes that is fine | yes that's okay | yes that is okay | yes that's ok
-        yes that's all right | yes that's alright | yes that's fine with me | yes go ahead | yes please go ahead
-        yes please do | yes of course | yes absolutely | yes definitely | yes i'm okay with that
-        yes i'm fine with that | yes i agree to the recording | yes i agree to be recorded
-        yes i agree to being recorded | yes i consent to the recording | yeah i agree | yeah that's fine
-        yeah that's okay | yeah that's ok | yeah go ahead | yeah of course | yep that's fine | yep i agree
-        okay yes i agree
-    """),
+    yes=_ENGLISH_YES
+    | frozenset(f"{um} {phrase}" for um in ("i'm", "i am") for phrase in _ENGLISH_YES if phrase.startswith("yes ")),
     weak=_phrases("""
-        yes | yeah | yep | yup | ye | yah | okay | ok | okay yes | ok yes | yeah okay | yeah ok | yeah please
+        yes | yeah | yep | yup | ye | yah | yes i can send | yes i can sense | yes i would agree | yes i'd agree
+        yeah i'd agree | okay | ok | okay yes | ok yes | yeah okay | yeah ok | yeah please
         yeah fine | sure | sure yes | yep sure | sure go ahead | of course | of course yes | of course you can
         of course you may | certainly | absolutely | definitely | fine | that's fine | that is fine | that's okay
         that's ok | it's fine | it's okay | all right | alright | go ahead | please do | you may | you can | i do
@@ -96,7 +103,7 @@ ENGLISH = Vocabulary(
         no | nope | nah | not | never | none | neither | nor | nothing | nobody | cannot | dont | wont | cant | didnt
         refuse | decline | disagree | against
     """),
-    fillers=_phrases("uh | um | er | erm | hm | hmm | mm | mmm | ah | oh | eh | uhm"),
+    fillers=_phrases("uh | um | er | erm | hm | hmm | hum | mm | mmm | ah | oh | eh | uhm"),
     noise=_phrases("""
         you | thank you | thanks | thank you very much | thank you so much | thanks for watching
         thank you for watching | bye | bye bye | goodbye | the | so | i | a | and | please subscribe | subscribe

@@ -49,13 +49,15 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What an engine heard. *hearings*: one a pass, in order; the second is there when the first was unclear. *cpu_ms*
-    is processor time of the engine; *elapsed_ms* is from the question to the answer, with the time in the queue."""
+    """What was heard. *hearings*: one a look, in order; the second is there when the first left a doubt, and is
+    *second*'s if that is given, else *engine*'s own. *cpu_ms* is processor time of the engines; *elapsed_ms* is from
+    the question to the answer, with the time in the queue."""
 
     engine: Engine
     hearings: tuple[Hearing, ...] = field(repr=False)
     cpu_ms: int
     elapsed_ms: int
+    second: Engine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class FakeRecogniser:
     script: list[Sequence[Hearing] | Failure | float] = field(default_factory=list)
     deadline_s: float = 2.0
     engine: Engine = FAKE_ENGINE
+    second: Engine | None = None
+    """Whose the second look is, where the script has one."""
     asked: list[tuple[int, str]] = field(default_factory=list)
     """Samples and language of each utterance."""
     _running: bool = False
@@ -181,7 +185,7 @@ class FakeRecogniser:
         if isinstance(entry, Failure):
             return NotRecognised(entry)
         assert not isinstance(entry, int | float)
-        return Recognised(self.engine, tuple(entry), cpu_ms=1, elapsed_ms=1)
+        return Recognised(self.engine, tuple(entry), 1, 1, self.second if len(entry) > 1 else None)
 
     async def stop(self) -> None:
         self._running = False

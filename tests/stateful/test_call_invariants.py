@@ -149,9 +149,10 @@ class CallMachine(RuleBasedStateMachine):
         ago_ms=st.sampled_from([0, 500, 2_000, 4_000]),
         over_prompt=st.sampled_from([False, False, False, True]),
         listened=st.sampled_from([True, True, True, False]),
+        looks=st.sampled_from([1, 2]),
     )
-    def speak(self, leg: str, text: str | None, ago_ms: int, over_prompt: bool, listened: bool) -> None:
-        hearings = () if text is None else (Hearing(8_000, 0.01, (Hypothesis(text, -0.1),)),)
+    def speak(self, leg: str, text: str | None, ago_ms: int, over_prompt: bool, listened: bool, looks: int) -> None:
+        hearings = () if text is None else (Hearing(8_000, 0.01, (Hypothesis(text, -0.1),)),) * looks
         self.world.feed(
             ev.AnswerSpoken,
             leg=leg,

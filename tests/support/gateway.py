@@ -95,7 +95,7 @@ def settings(
         storage=Storage(folder=folder / "var"),
         policy=Policies(folder=write_policy(folder / "policy.d", **policy)),
         prompts=Prompts(folder=write_prompts(folder / "prompts", lengths_ms=lengths_ms, spoken=speech)),
-        speech=Speech(engines=("tiny.en",) if speech else ()),
+        speech=Speech() if speech else Speech(engines=()),
     )
 
 

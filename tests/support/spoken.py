@@ -41,6 +41,8 @@ class Act(IntEnum):
     FAIL = 6
     OTHER_JOB = 7
     NO_SUCH_ENGINE = 8
+    NO_SUCH_SECOND = 9
+    SECOND_LOOK = 10
 
 
 def recording(name: str, language: str = "en") -> Samples:
@@ -62,7 +64,7 @@ def heard(*texts: str, score: float = -0.3) -> tuple[Hearing, ...]:
 
 def _act(link: socket.socket, job: int, samples: bytes, known: dict[bytes, str]) -> None:
     first = int.from_bytes(samples[:2], "little")
-    text, number, engine = known.get(samples, f"Yes, I agree. {SECRET}"), job, 0
+    text, number, engine, second = known.get(samples, f"Yes, I agree. {SECRET}"), job, 0, None
     if samples not in known:
         if first == Act.CRASH:
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -74,9 +76,10 @@ def _act(link: socket.socket, job: int, samples: bytes, known: dict[bytes, str])
             link.sendall(f"{SECRET}\n".encode())
             return
         number += first == Act.OTHER_JOB
-        engine += first == Act.NO_SUCH_ENGINE
-    hearings = None if first == Act.FAIL else heard(text)
-    link.sendall(encode(Answer(number, engine, 1, hearings)))
+        engine += 2 * (first == Act.NO_SUCH_ENGINE)
+        second = {int(Act.NO_SUCH_SECOND): 2, int(Act.SECOND_LOOK): 1}.get(first)
+    hearings = None if first == Act.FAIL else heard(text) * (1 if second is None else 2)
+    link.sendall(encode(Answer(number, engine, second, 1, hearings)))
 
 
 def main() -> None:
@@ -95,7 +98,8 @@ def main() -> None:
     if part == "never ready":
         time.sleep(3_600)
     engine = Engine("scripted", json.dumps(os.getpid()), part, "0" * 64, ("en",), pinned=False)
-    link.sendall(encode(Ready((engine,))))
+    other = Engine("scripted too", engine.version, part, "1" * 64, ("en",), pinned=False)
+    link.sendall(encode(Ready((engine, other) if part == "two" else (engine,))))
     known = {recording(name).astype("<i2").tobytes(): text for name, text in TEXTS.items()}
     while True:
         job, _language, samples = waiting.get()

@@ -148,13 +148,14 @@ class Prompts(_Section):
 class Speech(_Section):
     """Answers by voice.
 
-    *engines*: Whisper models that come as packages, the first that knows the language listens; none, and no *folder*:
-    speech is off. *folder*: a model of your own, converted for CTranslate2, asked before them for *folder_languages*.
-    *workers*: processes, 0 for one less than the machine has cores. *waiting*: utterances that may queue.
-    *deadline_ms*: an answer that takes longer counts as none.
+    *engines*: Whisper models that come as packages: the first that knows the language listens, the next that does is
+    asked about what the first is not sure of; none, and no *folder*: speech is off. *folder*: a model of your own,
+    converted for CTranslate2, asked before them for *folder_languages*.
+    *workers*: processes, 0 for one less than the machine has cores, and at most four. *waiting*: utterances that may
+    queue. *deadline_ms*: an answer that takes longer counts as none.
     """
 
-    engines: tuple[Literal["tiny.en", "base"], ...] = ("tiny.en",)
+    engines: tuple[Literal["tiny.en", "base"], ...] = ("tiny.en", "base")
     folder: Path | None = None
     folder_languages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")], ...] = ("en",)
     workers: int = Field(default=0, ge=0, le=64)

@@ -48,7 +48,7 @@ PACKAGED: Final[Mapping[str, Packaged]] = {
         ("en",),
     ),
     "base": Packaged(
-        "speech-languages",
+        "speech",
         {
             "config.json": _base("config.json"),
             "vocabulary.txt": _base("vocabulary.txt"),

@@ -40,18 +40,21 @@ _log = structlog.get_logger(__name__)
 
 WORKER_ARGV: Final = (sys.executable, "-m", "gateway.adapters.speech.worker")
 NICENESS: Final = 10
+MOST_WORKERS: Final = 4
+"""So many are started where nobody says how many."""
 STOP_WITHIN_S: Final = 2.0
 BACKOFF_S: Final = (0.1, 0.5, 2.0, 10.0, 30.0)
 SOUND_AFTER_S: Final = 60.0
 
 
 def workers_for(cores: int) -> int:
-    """Return how many workers so many cores carry: one is left to the media.
+    """Return how many workers so many cores carry: one is left to the media, and four listen to some 20 answers a
+    second, in half a gigabyte each.
 
     >>> [workers_for(cores) for cores in (1, 2, 8)]
-    [1, 1, 7]
+    [1, 1, 4]
     """
-    return max(1, cores - 1)
+    return min(max(1, cores - 1), MOST_WORKERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,15 @@ class Sizes:
     ready_within_s: float = 30.0
 
 
+_Answered = tuple[Engine, Engine | None, Answer]
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     number: int
     language: str
     samples: bytes = field(repr=False)
-    answered: "asyncio.Future[tuple[Engine, Answer] | None]" = field(repr=False)
+    answered: "asyncio.Future[_Answered | None]" = field(repr=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -154,7 +160,7 @@ class RecogniserPool:
             return NotRecognised(Failure.LANGUAGE)
         if len(self._queue) >= self._sizes.waiting:
             return NotRecognised(Failure.FULL)
-        future: asyncio.Future[tuple[Engine, Answer] | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[_Answered | None] = asyncio.get_running_loop().create_future()
         job = _Job(next(self._numbers), language, utterance.astype("<i2").tobytes(), future)
         self._queue.append(job)
         self._hand_out()
@@ -167,10 +173,10 @@ class RecogniserPool:
             with suppress(ValueError):
                 self._queue.remove(job)
         elapsed_ms = round((time.monotonic() - begun) * 1000)
-        if answered is None or answered[1].hearings is None:
+        if answered is None or answered[2].hearings is None:
             return NotRecognised(Failure.UNAVAILABLE, elapsed_ms)
-        engine, answer = answered
-        return Recognised(engine, answer.hearings or (), answer.cpu_ms, elapsed_ms)
+        engine, second, answer = answered
+        return Recognised(engine, answer.hearings or (), answer.cpu_ms, elapsed_ms, second)
 
     async def stop(self) -> None:
         self._running = False
@@ -213,12 +219,14 @@ class RecogniserPool:
 
     def _take(self, slot: _Slot, answer: Answer) -> None:
         job = slot.job
-        if job is None or job.number != answer.job or not 0 <= answer.engine < len(slot.engines):
+        known = range(len(slot.engines))
+        if job is None or job.number != answer.job or answer.engine not in known or answer.second not in (None, *known):
             raise WireError("an answer to nothing that was asked")
         slot.job = None
         if slot.guard is not None:
             slot.guard.cancel()
-        _settle(job, (slot.engines[answer.engine], answer))
+        second = None if answer.second is None else slot.engines[answer.second]
+        _settle(job, (slot.engines[answer.engine], second, answer))
         self._hand_out()
 
     def _give_up(self, slot: _Slot) -> None:
@@ -307,7 +315,7 @@ class RecogniserPool:
                 self._hand_out()
 
 
-def _settle(job: _Job, result: tuple[Engine, Answer] | None) -> None:
+def _settle(job: _Job, result: _Answered | None) -> None:
     if not job.answered.done():
         job.answered.set_result(result)
 

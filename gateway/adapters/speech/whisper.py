@@ -6,7 +6,8 @@ import numpy as np
 
 from gateway.adapters.speech.features import log_mel
 from gateway.adapters.speech.models import Model
-from gateway.domain.spoken import Hearing, Hypothesis, wants_another_pass
+from gateway.domain.spoken import Hearing, Hypothesis, wants_another_look, wants_another_pass
+from gateway.media.denoise import without_noise
 from gateway.media.g711 import Samples
 from gateway.ports.recogniser import MAX_UTTERANCE_MS, Engine, RecogniserUnusable, base_language
 
@@ -73,18 +74,9 @@ class Whisper:
             pinned=model.pinned,
         )
 
-    def listen(self, utterance: Samples, language: str) -> tuple[Hearing, ...]:
-        """Return one hearing, or two where the first could not be believed. The utterance is never cut."""
-        if len(utterance) > (FIRST_WINDOW_MS - MINIMUM_TAIL_MS) * 8:
-            return (self.hear(utterance, language, WHOLE_WINDOW_MS),)
-        first = self.hear(utterance, language, FIRST_WINDOW_MS)
-        if not wants_another_pass(first, language):
-            return (first,)
-        return first, self.hear(utterance, language, WHOLE_WINDOW_MS)
-
     def hear(self, utterance: Samples, language: str, window_ms: int) -> Hearing:
         """Look once at *utterance* (int16 mono 8 kHz) and silence behind it up to *window_ms*."""
-        assert window_ms <= MAX_UTTERANCE_MS
+        assert len(utterance) <= window_ms * 8 <= MAX_UTTERANCE_MS * 8
         spectrogram = log_mel(utterance, window_ms, self._model.n_mels)
         tongue = [f"<|{base_language(language)}|>", "<|transcribe|>"] if self._model.is_multilingual else []
         [result] = self._model.generate(
@@ -101,6 +93,20 @@ class Whisper:
             for tokens, score in zip(result.sequences, result.scores, strict=True)
         )
         return Hearing(window_ms, round(min(1.0, float(result.no_speech_prob)), 3), hypotheses)
+
+
+def listen(first: Whisper, second: Whisper | None, utterance: Samples, language: str) -> tuple[Hearing, ...]:
+    """Return what *first* hears in *utterance* (int16 mono 8 kHz), its noise turned down; behind it, where that left a
+    doubt, what is heard at a second look: *second*'s, or its own with more silence. Nothing is ever cut."""
+    quieter = without_noise(utterance)
+    short = len(quieter) <= (FIRST_WINDOW_MS - MINIMUM_TAIL_MS) * 8
+    window_ms = FIRST_WINDOW_MS if short else WHOLE_WINDOW_MS
+    heard = first.hear(quieter, language, window_ms)
+    if second is not None:
+        return (heard, second.hear(quieter, language, window_ms)) if wants_another_look(heard, language) else (heard,)
+    if short and wants_another_pass(heard, language):
+        return heard, first.hear(quieter, language, WHOLE_WINDOW_MS)
+    return (heard,)
 
 
 def _score(given: float, tokens: int) -> float:

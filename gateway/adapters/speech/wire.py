@@ -35,10 +35,12 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What engine number *engine* heard in the utterance of request *job*; None: it failed."""
+    """What engine number *engine* heard in the utterance of request *job*, and *second* at the second look, if that was
+    another; None: it failed."""
 
     job: int
     engine: int
+    second: int | None
     cpu_ms: int
     hearings: tuple[Hearing, ...] | None
 
@@ -80,7 +82,8 @@ def decode(line: bytes) -> Ready | Unusable | Answer:
         if kind == "Answer":
             heard = fields["hearings"]
             hearings = None if heard is None else _hearings(heard)
-            return Answer(int(fields["job"]), int(fields["engine"]), int(fields["cpu_ms"]), hearings)
+            second = None if fields["second"] is None else int(fields["second"])
+            return Answer(int(fields["job"]), int(fields["engine"]), second, int(fields["cpu_ms"]), hearings)
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise WireError("not a line of a speech worker")

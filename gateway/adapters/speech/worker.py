@@ -24,7 +24,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from gateway.adapters.speech.models import Choice, read_model
-from gateway.adapters.speech.whisper import Whisper
+from gateway.adapters.speech.whisper import FIRST_WINDOW_MS, Whisper, listen
 from gateway.adapters.speech.wire import MAX_LINE_BYTES, Answer, Ready, Unusable, WireError, decode_request, encode
 from gateway.ports.recogniser import RecogniserUnusable, base_language
 
@@ -78,21 +78,24 @@ def _requests(stream: BinaryIO, waiting: "queue.SimpleQueue[Request]") -> None:
     os._exit(0)
 
 
-def _serving(engines: Sequence[Whisper], language: str) -> int | None:
+def _serving(engines: Sequence[Whisper], language: str) -> list[int]:
     tongue = base_language(language)
-    return next((number for number, each in enumerate(engines) if tongue in each.engine.languages), None)
+    return [number for number, each in enumerate(engines) if tongue in each.engine.languages]
 
 
 def answer(engines: Sequence[Whisper], request: Request) -> Answer:
-    """Listen to one utterance. Never raises: what goes wrong with one caller's words is told without them."""
+    """Listen to one utterance: the first engine that knows the language, and where it doubts, the next that does. Never
+    raises: what goes wrong with one caller's words is told without them."""
     job, language, samples = request
     begun = time.process_time()
-    number = _serving(engines, language)
+    first, second, *_ = (*_serving(engines, language), None, None)
     hearings = None
-    if number is not None:
+    if first is not None:
         with suppress(Exception):
-            hearings = engines[number].listen(np.frombuffer(samples, "<i2").astype(np.int16), language)
-    return Answer(job, number or 0, round((time.process_time() - begun) * 1000), hearings)
+            other = None if second is None else engines[second]
+            hearings = listen(engines[first], other, np.frombuffer(samples, "<i2").astype(np.int16), language)
+    asked = second if hearings is not None and len(hearings) > 1 else None
+    return Answer(job, first or 0, asked, round((time.process_time() - begun) * 1000), hearings)
 
 
 def main() -> None:
@@ -110,7 +113,7 @@ def main() -> None:
         link.sendall(encode(Unusable(str(unusable))))
         return
     for engine in engines:
-        engine.listen(np.zeros(8_000, np.int16), engine.engine.languages[0])  # the first run is slower than the rest
+        engine.hear(np.zeros(8_000, np.int16), engine.engine.languages[0], FIRST_WINDOW_MS)  # the first run is slow
     link.sendall(encode(Ready(tuple(engine.engine for engine in engines))))
     while True:
         link.sendall(encode(answer(engines, waiting.get())))

@@ -22,8 +22,8 @@ from tests.support import spoken
 RECORDINGS = spoken.RECORDINGS / "en"
 
 
-def heard(text: str | None, clip: int = 0, condition: str = "clean", *, utterances: int = 1) -> Heard:
-    hearings = () if text is None else (Hearing(8_000, 0.01, (Hypothesis(text, -0.1),)),)
+def heard(text: str | None, clip: int = 0, condition: str = "clean", *, utterances: int = 1, looks: int = 1) -> Heard:
+    hearings = () if text is None else (Hearing(8_000, 0.01, (Hypothesis(text, -0.1),)),) * looks
     return Heard(clip, condition, hearings, utterances, 50.0, 50.0)
 
 
@@ -78,7 +78,8 @@ def test_what_is_not_cut_out_is_unheard() -> None:
     [
         ("yes", "No.", "yes"),
         ("no", "Yes, I agree.", "no"),
-        ("confirm", "Yes.", "yes"),
+        ("confirm", "Yes, I agree.", "yes"),
+        ("confirm", "Yes.", "give_up"),
         ("confirm", "No.", "no"),
         ("confirm", "Hello?", "give_up"),
         ("repeat", "Yes, I agree.", "yes"),
@@ -101,7 +102,7 @@ def test_who_does_not_agree_never_borrows_a_yes() -> None:
         Clip("other.polite", "bob", "/5"),
     ]
     texts = ["Yes, I agree.", "Hello?", "No.", "Yes.", "Yeah."]
-    rows = judge(clips, [heard(text, number) for number, text in enumerate(texts)], "en")["clean"]
+    rows = judge(clips, [heard(text, number, looks=2) for number, text in enumerate(texts)], "en")["clean"]
     assert rows["yes"]["clips"] == 2 and rows["yes"]["two_turns"] == {"yes": 2, "no": 0}
     assert rows["yes.phrase"]["first"] == {"yes": 1, "confirm": 0, "no": 0, "repeat": 0, UNHEARD: 0}
     assert rows["other"]["first"]["yes"] == 0 and rows["other"]["first"]["confirm"] == 1
@@ -135,7 +136,7 @@ def test_what_is_asked_for_is_on_the_list_and_what_must_not_be_a_yes_is_not(lang
 def test_english_is_measured_on_more_than_3000_clips_that_are_no_consent() -> None:
     spoken = [clip for _, clip in corpus._spoken("en", VOICES["en"], quick=False)]
     assert len({clip.path for clip in spoken}) == len(spoken)
-    assert sum(clip.label != "yes" for clip in spoken) > 1_700, "568 and more recordings of people come on top"
+    assert sum(clip.label != "yes" for clip in spoken) > 1_000, "2,215 recordings of people come on top"
 
 
 def test_no_voice_speaks_english_that_anything_was_tuned_on() -> None:
@@ -305,7 +306,7 @@ def test_nobody_who_says_something_else_has_agreed(condition: str) -> None:
     clips += [
         Clip("other.people", "en", str(path)) for path in corpus.recorded("en")[:: 1 if condition == "clean" else 4]
     ]
-    rows = judge(clips, hearing.hear_all(clips, [condition], "en", "tiny.en"), "en")[condition]
+    rows = judge(clips, hearing.hear_all(clips, [condition], "en", ["tiny.en", "base"]), "en")[condition]
     assert len(voices) == 2 and rows["other"]["clips"] > 250
     assert rows["other"]["first"]["yes"] == 0
     assert rows["other"]["two_turns"]["yes"] <= 1, '"Yes?" and then "Yes! What a goal!" is beyond anybody'

@@ -254,8 +254,8 @@ NOT_UNDERSTOOD = "has prompts for spoken answers, but no engine in speech.engine
 @pytest.mark.parametrize(
     ("speech", "by_voice"),
     [
-        ("", {"en"}),
-        ('engines = ["tiny.en", "base"]', {"de", "en", "es", "fr", "it", "pt"}),
+        ("", {"de", "en", "es", "fr", "it", "pt"}),
+        ('engines = ["tiny.en"]', {"en"}),
         ('engines = []\nfolder = "/own"\nfolder_languages = ["fr", "pt"]', {"fr", "pt"}),
         ('engines = []\nfolder_languages = ["fr"]', set()),
     ],

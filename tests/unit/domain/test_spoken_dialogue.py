@@ -31,10 +31,16 @@ ARRIVES = ev.CallArrived(at_ns=0)
 
 
 def spoken(
-    text: str | None, ms: int = 7_000, *, leg: str = CALLER, over_prompt: bool = False, failed: bool = False
+    text: str | None,
+    ms: int = 7_000,
+    *,
+    leg: str = CALLER,
+    over_prompt: bool = False,
+    failed: bool = False,
+    looks: int = 1,
 ) -> ev.AnswerSpoken:
-    """*text*, begun at *ms*; None: a monologue."""
-    hearings = () if text is None else (Hearing(8_000, 0.01, (Hypothesis(text, -0.1),)),)
+    """*text*, begun at *ms* and heard alike in so many looks; None: a monologue."""
+    hearings = () if text is None else (Hearing(8_000, 0.01, (Hypothesis(text, -0.1),)),) * looks
     words = {} if text is None else {"heard_1": text}
     return ev.AnswerSpoken(
         at_ns=ns(ms + 1_500),
@@ -103,12 +109,19 @@ def test_a_yes_after_a_no_changes_nothing() -> None:
 
 
 def test_a_bare_yes_is_asked_back_and_then_counts() -> None:
-    book = heard() >> spoken("Yes.") << do.StopTimer("answer:caller:1")
+    book = heard() >> spoken("Yes.", looks=2) << do.StopTimer("answer:caller:1")
     book << speech("is_weak_yes", decision="confirm", question="ask")
     book << do.PlayPrompt(CALLER, "confirm_spoken", "caller:ask:2") >> hears("caller:ask:2")
     book << entry("prompt.played", prompt="confirm_spoken") << do.StartTimer("answer:caller:2", 6_000)
-    book >> spoken("Yes.", 12_000) << do.StopTimer("answer:caller:2")
+    book >> spoken("Yes.", 12_000, looks=2) << do.StopTimer("answer:caller:2")
     book << speech("is_weak_yes", decision="yes", question="confirm") << verdict("granted") << says("granted")
+    book.end()
+
+
+def test_a_bare_yes_that_one_engine_heard_confirms_nothing() -> None:
+    book = heard() >> spoken("Yes.") << do.StopTimer("answer:caller:1") << says("confirm_spoken")
+    book >> hears("caller:ask:2") >> spoken("Yes.", 12_000) << do.StopTimer("answer:caller:2")
+    book << speech("is_weak_yes", decision="give_up", question="confirm") << says("ask_again")
     book.end()
 
 

@@ -68,7 +68,7 @@ async def ask(opened: RecogniserPool, act: Act) -> Failure | None:
     return recognition.failure if isinstance(recognition, NotRecognised) else None
 
 
-@pytest.mark.parametrize("act", [Act.CRASH, Act.RUBBISH, Act.OTHER_JOB, Act.NO_SUCH_ENGINE])
+@pytest.mark.parametrize("act", [Act.CRASH, Act.RUBBISH, Act.OTHER_JOB, Act.NO_SUCH_ENGINE, Act.NO_SUCH_SECOND])
 async def test_a_worker_that_breaks_costs_one_answer_and_is_replaced(act: Act, logged: list[EventDict]) -> None:
     async with pool() as opened:
         before = opened.worker_pids
@@ -76,6 +76,16 @@ async def test_a_worker_that_breaks_costs_one_answer_and_is_replaced(act: Act, l
         await until(lambda: bool(opened.engines) and opened.worker_pids != before)
         assert await ask(opened, Act.ANSWER) is None
     assert "a speech worker was lost" in [entry["event"] for entry in logged]
+
+
+async def test_a_second_look_says_whose_it_is() -> None:
+    async with pool(part="two") as opened:
+        first, second = opened.engines
+        recognition = await opened.recognise(utterance(Act.SECOND_LOOK), "en")
+        assert isinstance(recognition, Recognised) and len(recognition.hearings) == 2
+        assert (recognition.engine, recognition.second) == (first, second)
+        recognition = await opened.recognise(utterance(Act.ANSWER), "en")
+        assert isinstance(recognition, Recognised) and recognition.second is None
 
 
 async def test_a_worker_that_hangs_is_late_and_replaced() -> None:
@@ -222,6 +232,6 @@ async def test_no_worker_outlives_a_gateway_that_is_killed(stopped: bool) -> Non
     await until(lambda: not any(runs(pid) for pid in pids), within_s=5)
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (4, 3), (64, 63)])
-def test_one_core_is_left_to_the_media(cores: int, workers: int) -> None:
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 1), (4, 3), (5, 4), (64, 4)])
+def test_one_core_is_left_to_the_media_and_memory_to_others(cores: int, workers: int) -> None:
     assert workers_for(cores) == workers

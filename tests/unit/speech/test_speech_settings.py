@@ -31,7 +31,7 @@ async def opened(section: Speech, monkeypatch: pytest.MonkeyPatch) -> tuple[list
 
 async def test_by_default_english_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     choices, sizes = await opened(read(tmp_path, ""), monkeypatch)
-    assert choices == [Choice("tiny.en")] and sizes == Sizes()
+    assert choices == [Choice("tiny.en"), Choice("base")] and sizes == Sizes()
 
 
 async def test_a_folder_comes_before_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,13 @@ HEARINGS = (Hearing(8_000, 0.125, (Hypothesis('Yes, "I" agree.\n', -0.25), Hypot
 
 @pytest.mark.parametrize(
     "message",
-    [Ready((ENGINE, ENGINE)), Unusable("install it"), Answer(7, 1, 120, HEARINGS), Answer(7, 0, 0, None)],
+    [
+        Ready((ENGINE, ENGINE)),
+        Unusable("install it"),
+        Answer(7, 1, None, 120, HEARINGS),
+        Answer(7, 0, 1, 9, HEARINGS),
+        Answer(7, 0, None, 0, None),
+    ],
 )
 def test_what_is_said_is_understood(message: Ready | Unusable | Answer) -> None:
     line = encode(message)
@@ -58,7 +64,7 @@ def test_whatever_else_comes_is_refused_without_being_quoted(line: bytes) -> Non
 def test_the_longest_answer_fits_a_line() -> None:
     """Two passes with five texts each of 32 tokens, each of ten characters that JSON spells out."""
     worst = Hearing(30_000, 0.123, tuple(Hypothesis("ü" * 320, -0.123) for _ in range(5)))
-    assert len(encode(Answer(1, 0, 1, (worst, worst)))) < MAX_LINE_BYTES
+    assert len(encode(Answer(1, 0, 1, 1, (worst, worst)))) < MAX_LINE_BYTES
 
 
 def test_a_setup_survives_the_command_line() -> None:

@@ -9,6 +9,7 @@ import sys
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ import pytest
 from gateway.adapters.config.settings import ROOT
 from gateway.adapters.speech.models import PACKAGED, Choice, Model, read_model
 from gateway.adapters.speech.pool import NICENESS, RecogniserPool, Sizes
-from gateway.adapters.speech.whisper import FIRST_WINDOW_MS, UNLIKELY, WHOLE_WINDOW_MS, Whisper, _score, text_of
-from gateway.domain.spoken import Decision, Question, decide
+from gateway.adapters.speech.whisper import FIRST_WINDOW_MS, UNLIKELY, WHOLE_WINDOW_MS, Whisper, _score, listen, text_of
+from gateway.domain.spoken import Decision, Hearing, Hypothesis, Question, decide
 from gateway.media.dtmf import dtmf_tone
 from gateway.media.g711 import Samples, decode, encode
 from gateway.ports.prompts import SPOKEN_PROMPT_NAMES
@@ -39,7 +40,7 @@ def base() -> Iterator[Whisper]:
 
 
 def ruling(engine: Whisper, sound: Samples, language: str = "en") -> Decision:
-    return decide(engine.listen(sound, language), language, Question.ASK, 1).decision
+    return decide(listen(engine, None, sound, language), language, Question.ASK, 1).decision
 
 
 def prompts(language: str) -> list[Path]:
@@ -76,9 +77,11 @@ def test_spoken_answers(tiny: Whisper, name: str, decision: Decision, codec: str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("quieter", [8, 60])
-def test_a_quiet_answer_is_heard(tiny: Whisper, quieter: int) -> None:
-    assert ruling(tiny, recording("yes-i-agree") // quieter) is Decision.YES
-    assert ruling(tiny, recording("no-thank-you") // quieter) is Decision.NO
+def test_a_quiet_answer_is_heard(tiny: Whisper, base: Whisper, quieter: int) -> None:
+    """With the silence around it that endpointing leaves."""
+    for name, decision in (("yes-i-agree", Decision.YES), ("no-thank-you", Decision.NO)):
+        hearings = listen(tiny, base, np.pad(recording(name), 2_400) // quieter, "en")
+        assert decide(hearings, "en", Question.ASK, 1).decision is decision
 
 
 @pytest.mark.slow
@@ -117,17 +120,79 @@ def test_noise_is_no_consent(tiny: Whisper, name: str) -> None:
 def test_what_follows_a_yes_is_always_heard(tiny: Whisper, pause_s: float) -> None:
     """However long the utterance is, it is never cut to the window."""
     parts = (recording("yes-i-agree"), np.zeros(int(pause_s * 8_000), np.int16), recording("no-thank-you"))
-    hearings = tiny.listen(np.concatenate(parts), "en")
+    hearings = listen(tiny, None, np.concatenate(parts), "en")
     assert hearings[0].window_ms == (WHOLE_WINDOW_MS if pause_s == 8.0 else FIRST_WINDOW_MS)
     assert decide(hearings, "en", Question.ASK, 1).decision not in GRANTING
 
 
 @pytest.mark.slow
 def test_the_second_pass_is_for_what_cannot_be_believed(tiny: Whisper) -> None:
-    clear = tiny.listen(recording("no-thank-you"), "en")
+    clear = listen(tiny, None, recording("no-thank-you"), "en")
     assert [hearing.window_ms for hearing in clear] == [FIRST_WINDOW_MS]
-    nothing = tiny.listen(np.zeros(8_000, np.int16), "en")
+    nothing = listen(tiny, None, np.zeros(8_000, np.int16), "en")
     assert [hearing.window_ms for hearing in nothing] == [FIRST_WINDOW_MS, WHOLE_WINDOW_MS]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "decision"), ANSWERS)
+def test_two_engines_hear_what_one_does(tiny: Whisper, base: Whisper, name: str, decision: Decision) -> None:
+    hearings = listen(tiny, base, recording(name), "en")
+    assert decide(hearings, "en", Question.ASK, 1).decision is decision
+    assert all(hearing.window_ms == FIRST_WINDOW_MS for hearing in hearings)
+
+
+@pytest.mark.slow
+def test_a_bare_yes_that_two_engines_hear_confirms_one(tiny: Whisper, base: Whisper) -> None:
+    sound = recording("yes")
+    alone, both = listen(tiny, None, sound, "en"), listen(tiny, base, sound, "en")
+    assert decide(alone, "en", Question.CONFIRM, 2).decision is Decision.GIVE_UP
+    assert decide(both, "en", Question.CONFIRM, 2).decision is Decision.YES
+
+
+class Scripted:
+    """Hears what it is told to, and keeps what it was asked."""
+
+    def __init__(self, *heard: Hearing) -> None:
+        self.heard, self.asked = list(heard), list[tuple[int, int]]()
+
+    def hear(self, utterance: Samples, language: str, window_ms: int) -> Hearing:
+        self.asked.append((len(utterance), window_ms))
+        return self.heard.pop(0)
+
+
+def hears(text: str, score: float = -0.1) -> Hearing:
+    return Hearing(FIRST_WINDOW_MS, 0.01, (Hypothesis(text, score),))
+
+
+@pytest.mark.parametrize(
+    ("text", "score", "alone", "asked"),
+    [
+        ("Yes, I agree.", -0.1, [FIRST_WINDOW_MS], []),
+        ("No.", -0.1, [FIRST_WINDOW_MS], []),
+        ("Hang on a second.", -0.1, [FIRST_WINDOW_MS], []),
+        ("Yes.", -0.1, [FIRST_WINDOW_MS], [FIRST_WINDOW_MS]),
+        ("Yes, I agree.", -0.9, [FIRST_WINDOW_MS], [FIRST_WINDOW_MS]),
+        ("you", -0.1, [FIRST_WINDOW_MS, WHOLE_WINDOW_MS], [FIRST_WINDOW_MS]),
+    ],
+)
+def test_who_looks_again(text: str, score: float, alone: list[int], asked: list[int]) -> None:
+    """Another engine at what the first doubts; without one, the first at what it could not believe."""
+    sound = np.zeros(8_000, np.int16)
+    one = Scripted(hears(text, score), hears("No."))
+    assert len(listen(cast(Whisper, one), None, sound, "en")) == len(alone)
+    assert one.asked == [(8_000, window_ms) for window_ms in alone]
+    first, second = Scripted(hears(text, score)), Scripted(hears("No."))
+    assert len(listen(cast(Whisper, first), cast(Whisper, second), sound, "en")) == 1 + len(asked)
+    assert second.asked == [(8_000, window_ms) for window_ms in asked]
+
+
+def test_both_look_at_the_whole_of_what_is_long() -> None:
+    sound = np.zeros(9_000 * 8, np.int16)
+    first, second = Scripted(hears("Yes.")), Scripted(hears("Yes."))
+    listen(cast(Whisper, first), cast(Whisper, second), sound, "en")
+    assert first.asked == second.asked == [(len(sound), WHOLE_WINDOW_MS)]
+    one = Scripted(hears("you"))
+    assert len(listen(cast(Whisper, one), None, sound, "en")) == 1
 
 
 @pytest.mark.slow
@@ -152,7 +217,7 @@ def test_a_folder_of_the_operators_own_is_used(tmp_path: Path) -> None:
 def test_the_prompts_are_no_consent_in_any_language(base: Whisper, language: str) -> None:
     for name in ("announced", "granted", "paused", "refused"):
         sound = read_wav(ROOT / "ivr_prompts" / language / f"{name}.wav")
-        hearings = base.listen(sound, language)
+        hearings = listen(base, None, sound, language)
         assert hearings[0].hypotheses[0].text
         assert decide(hearings, language, Question.ASK, 1).decision not in GRANTING
 
