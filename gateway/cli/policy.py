@@ -5,6 +5,7 @@ from pathlib import Path
 from gateway.adapters.config.policies import load_book, prompt_minima, prompt_problems, read_policies
 from gateway.adapters.prompts.library import load_prompts
 from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit
+from gateway.domain.consent import announcement
 from gateway.domain.rules import Joining, Rules
 from gateway.policy.book import Book, make_book, warnings
 from gateway.policy.errors import PolicyError
@@ -72,8 +73,9 @@ def explain(caller: str, called: str, line: str, config: Path | None, *, as_json
     decision = {
         "basis": str(rules.basis),
         "ask": rules.ask,
+        "announce": rules.announce,
         "fail_mode": str(rules.fail_mode),
-        "prompt": choice.policy.file.prompt if rules.ask else None,
+        "prompt": choice.policy.file.prompt if rules.ask else announcement(rules) if rules.announce else None,
         "language": rules.language,
         "purposes": list(rules.purposes),
         "joining": {"what": str(rules.joining), "basis": str(rules.joining_basis)},
@@ -85,7 +87,8 @@ def explain(caller: str, called: str, line: str, config: Path | None, *, as_json
         say_json(decision)
         return OK
     say(f"policy    {name}, version {version}  (SHA-256 {sha256})")
-    say(f"basis     {rules.basis}; {'the caller is asked' if rules.ask else 'nobody is asked'}")
+    told = "told, and not asked" if rules.announce else "neither asked nor told"
+    say(f"basis     {rules.basis}; the caller is {'asked' if rules.ask else told}")
     say(f"language  {rules.language}; purposes {', '.join(rules.purposes)}")
     say(f"no means  {rules.fail_mode}")
     say(f"joining   who joins later and is covered by nothing is {_joining(rules)}")

@@ -6,6 +6,7 @@ answers, written once (a repetition is folded before). A phrase that is in no li
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 
 def _phrases(text: str) -> frozenset[str]:
@@ -43,26 +44,34 @@ _NONE: frozenset[str] = frozenset()
 NO_WORDS = Vocabulary(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE)
 """Of a language without a vocabulary."""
 
-_ENGLISH_YES = _phrases("""
-    yes please | yes i agree | yes i do agree | yes agree | yes i consent | yes i accept | yes you may
-    yes you may record | yes you may record this call | yes you may record the call | yes that's fine
-    yes you may record it | yes that is fine | yes that's okay | yes that is okay | yes that's ok
-    yes that's all right | yes that's alright | yes that's fine with me | yes go ahead | yes please go ahead
-    yes please do | yes of course | yes absolutely | yes definitely | yes i'm okay with that
-    yes i'm fine with that | yes i agree to the recording | yes i agree to be recorded
-    yes i agree to being recorded | yes i consent to the recording | yes i agree thank you | yes i agree thanks
-    yeah i agree | yeah that's fine | yeah that's okay | yeah that's ok | yeah go ahead | yeah of course
-    yep that's fine | yep i agree
-    okay yes i agree
+
+def _joined(*parts: frozenset[str]) -> frozenset[str]:
+    """Return each phrase made of one of each of *parts*; a part may have nothing in it."""
+    return frozenset(" ".join(" ".join(words).split()) for words in product(*parts))
+
+
+_NOTHING = frozenset({""})
+_ENGLISH_AGREES = _phrases("""
+    i agree | i do agree | i consent | i do consent | i accept | i agree to the recording | i agree to be recorded
+    i agree to being recorded | i consent to the recording | that's fine | that is fine | that's okay | that is okay
+    that's ok | that's all right | that's alright | that's fine with me | that's okay with me | i'm okay with that
+    i'm fine with that | go ahead | please go ahead | please do | of course | you may | you may record
+    you may record it | you may record this call | you may record the call
 """)
-"""As people say them."""
+_ENGLISH_AGREES_IN_A_WORD = _phrases("agree | please | absolutely | definitely")
+"""Only with a clear "yes": "yeah, please" is what "yeah, police" sounds like."""
+_ENGLISH_YES = _joined(_phrases("yes | okay yes | ok yes"), _ENGLISH_AGREES | _ENGLISH_AGREES_IN_A_WORD) | _joined(
+    _phrases("yeah | yep"), _ENGLISH_AGREES
+)
+_ENGLISH_LEADS = _NOTHING | _phrases("well | so | and | i'm | i am | a | on")
+"""What people begin with, and what recognisers write for their "um" and "uh"."""
+_ENGLISH_ENDS = _NOTHING | _phrases("thank you | thanks | please")
 
 ENGLISH = Vocabulary(
-    yes=_ENGLISH_YES
-    | frozenset(f"{um} {phrase}" for um in ("i'm", "i am") for phrase in _ENGLISH_YES if phrase.startswith("yes ")),
+    yes=_joined(_ENGLISH_LEADS, _ENGLISH_YES, _ENGLISH_ENDS),
     weak=_phrases("""
         yes | yeah | yep | yup | ye | yah | yes i can send | yes i can sense | yes i would agree | yes i'd agree
-        yeah i'd agree | okay | ok | okay yes | ok yes | yeah okay | yeah ok | yeah please
+        yeah i'd agree | yeah agree | okay | ok | okay yes | ok yes | yeah okay | yeah ok | yeah please
         yeah fine | sure | sure yes | yep sure | sure go ahead | of course | of course yes | of course you can
         of course you may | certainly | absolutely | definitely | fine | that's fine | that is fine | that's okay
         that's ok | it's fine | it's okay | all right | alright | go ahead | please do | you may | you can | i do

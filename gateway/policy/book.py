@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.domain.rules import FailMode, Rules
+from gateway.domain.rules import MAY_OBJECT, Basis, FailMode, Rules
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.lines import key_lines, line_of
 from gateway.policy.model import Minima, PolicyFile
@@ -25,6 +25,11 @@ class Policy:
     file: PolicyFile
     sha256: str
     source: str
+
+    @property
+    def named(self) -> bool:
+        """The policy names the calls it is for."""
+        return bool(self.file.match.called)
 
     def matches(self, called: str) -> bool:
         """Whether the policy is for calls to *called*."""
@@ -96,6 +101,16 @@ def warnings(policy: Policy) -> list[Problem]:
         )
     if file.ask.minimum_heard_ms == 0 and file.asks:
         found.append("minimum_heard_ms = 0 lets a key count before the question was heard: leave it out instead")
+    if not file.asks and not file.announces:
+        found.append(
+            "announce = false: nobody is told in the call that it is recorded; say where else they are told (GDPR "
+            "Article 13), and mind places where everybody on the line must know"
+        )
+    if file.basis is Basis.LEGAL_OBLIGATION and file.fail_mode is FailMode.CONNECT_UNRECORDED:
+        found.append(
+            'a legal obligation to record, and yet fail_mode = "connect_unrecorded": a call that cannot be recorded is '
+            'then held all the same; a duty wants fail_mode = "refuse_call"'
+        )
     if "recording" not in file.purposes:
         found.append('purposes has no "recording": nothing will be recorded')
     if file.pause.limit_ms == 0:
@@ -120,20 +135,27 @@ class Book:
     policies: tuple[Policy, ...]
 
     def choose(self, called: str) -> Choice:
-        """Return the most protective matching policy: one that asks before one that does not, then one that connects
-        unrecorded before one that refuses the call; a named match is preferred to a general one only among equals."""
-        matching = [policy for policy in self.policies if policy.matches(called)]
+        """Return the most protective matching policy: one that asks before one that tells before one that does neither,
+        then one that connects unrecorded before one that refuses the call. Policies without [match] are for every other
+        call: they count where no [match] names this one (ADR 0011)."""
+        naming = [policy for policy in self.policies if policy.named and policy.matches(called)]
+        matching = naming or [policy for policy in self.policies if not policy.named]
         if not matching:
             raise LookupError("no policy matches the call, and there is none without [match]")
         chosen = min(matching, key=_protection)
-        reasons = [f"{len(matching)} of {len(self.policies)} policies match the called number"]
-        if len(matching) > 1:
+        count, named = len(matching), sum(policy.named for policy in self.policies)
+        reasons = [
+            f"the called number is named by {count} of the {named} policies with [match]"
+            if naming
+            else f"no [match] names the called number: {count} of {len(self.policies)} policies are for all other calls"
+        ]
+        if count > 1:
             reasons.append(f'the most protective of them is "{chosen.file.name}"')
         basis = f'basis "{chosen.file.basis}"'
         reasons.append(
             f"{basis}: the caller is asked before anything is recorded"
             if chosen.file.asks
-            else f"{basis}: nobody is asked; justification: {chosen.file.justification}"
+            else f"{basis}: nobody is asked{_told(chosen.file)}; justification: {chosen.file.justification}"
         )
         reasons.append(
             "a call that may not be recorded is refused"
@@ -149,9 +171,17 @@ class Book:
         return file.rules(choice.policy.sha256, prompt_minima(file.language)), choice.reasons
 
 
+def _told(file: PolicyFile) -> str:
+    if not file.announces:
+        return ", and nobody is told"
+    objecting = ", and may object" if file.basis in MAY_OBJECT else ""
+    return f", the caller is told before anything is recorded{objecting}"
+
+
 def _protection(policy: Policy) -> tuple[bool, bool, bool, str]:
     file = policy.file
-    return (not file.asks, file.fail_mode is FailMode.REFUSE_CALL, not file.match.called, file.name)
+    refuses = file.fail_mode is FailMode.REFUSE_CALL
+    return (not file.asks, not file.asks and not file.announces, refuses, file.name)
 
 
 def make_book(policies: Iterable[Policy]) -> Book:
@@ -165,7 +195,7 @@ def make_book(policies: Iterable[Policy]) -> Book:
         for name, same in by_name.items()
         if len(same) > 1
     ]
-    if not any(not policy.file.match.called for policy in book):
+    if all(policy.named for policy in book):
         source = book[0].source if book else "policy.d"
         problems.append(Problem(source, 0, "no policy is without [match]: add one that covers every other call"))
     if problems:

@@ -110,6 +110,8 @@ class PolicyFile(_Table):
     version: Annotated[str, StringConstraints(min_length=1, max_length=40)]
     basis: Basis = Field(default=Basis.CONSENT, strict=False)
     justification: str = ""
+    announce: bool | None = None
+    """Whether who is not asked is told before he is recorded. Unset: he is."""
     agent_basis: Basis = Field(default=Basis.CONTRACT, strict=False)
     fail_mode: FailMode = Field(default=FailMode.CONNECT_UNRECORDED, strict=False)
     language: Language = "en"
@@ -154,6 +156,8 @@ class PolicyFile(_Table):
             raise _clash(
                 f'basis "{self.basis}" needs a justification: name the law, contract or assessment it rests on', "basis"
             )
+        if self.asks and self.announce is not None:
+            raise _clash("consent is asked for, not announced: leave announce out, or choose another basis", "announce")
         joining, basis = self.joining.under(self.basis)
         if joining is Joining.ANNOUNCE and basis is Basis.CONSENT:
             raise _clash(
@@ -174,8 +178,10 @@ class PolicyFile(_Table):
         """The prompts without which nobody can be asked, or told, what this policy wants."""
         joining, basis = self.joining.under(self.basis)
         asks = self.asks or joining is Joining.ASK
-        told = ("announced_may_object" if basis in MAY_OBJECT else "announced",)
-        return (("ask", "ask_again") if asks else ()) + (told if joining is Joining.ANNOUNCE else ())
+        under = [self.basis] if self.announces else []
+        under += [basis] if joining is Joining.ANNOUNCE else []
+        told = ("announced_may_object" if each in MAY_OBJECT else "announced" for each in under)
+        return (("ask", "ask_again") if asks else ()) + tuple(dict.fromkeys(told))
 
     def _joining_reason(self, joining: Joining, basis: Basis) -> str:
         """Why somebody who joins is asked, told or kept out."""
@@ -191,6 +197,11 @@ class PolicyFile(_Table):
         """Only consent is asked for."""
         return self.basis is Basis.CONSENT
 
+    @property
+    def announces(self) -> bool:
+        """Who is not asked is told, unless the policy says otherwise."""
+        return not self.asks and self.announce is not False
+
     def rules(self, sha256: str, prompt_minima_ms: Minima) -> Rules:
         """Return what the core needs to know. *prompt_minima_ms* stand in for an unset `minimum_heard_ms`, which is
         about the question in each of its wordings; what asks back ("confirm_spoken") has its own minimum always."""
@@ -203,6 +214,7 @@ class PolicyFile(_Table):
             basis=self.basis,
             agent_basis=self.agent_basis,
             ask=self.asks,
+            announce=self.announces,
             fail_mode=self.fail_mode,
             purposes=self.purposes,
             language=self.language,

@@ -110,6 +110,40 @@ async def test_without_a_yes_the_agent_is_connected_and_nothing_is_recorded(
         assert w.switch.recordings() == []
 
 
+LIA = 'basis = "legitimate_interests"\njustification = "LIA 7 of 2026"'
+
+
+async def test_who_is_told_and_not_asked_is_recorded_after_that(tmp_path: Path) -> None:
+    async with whole(tmp_path, top=LIA) as w:
+        caller, session = await w.call()
+        assert await session.wait_for(lambda: session.call.parties["caller"].state == "announcing", 10_000)
+        assert w.switch.recordings() == []
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        assert await w.variable(session, "CONSENT_VERDICT") == "not_required"
+        assert await w.variable(session, "CONSENT_BASIS") == "legitimate_interests"
+        await asyncio.sleep(1)
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert {PERSON, AGENT} in await kept(w)
+        (played,) = entries["prompt.played"]
+        assert played["prompt"] == "announced_may_object" and played["completed"]
+
+
+async def test_who_objects_while_he_is_told_is_connected_and_not_recorded(tmp_path: Path) -> None:
+    async with whole(tmp_path, top=LIA, lengths_ms={"announced_may_object": 2_000}) as w:
+        caller, session = await w.call()
+        assert await session.wait_for(lambda: session.call.parties["caller"].state == "announcing", 10_000)
+        await press(caller, "*9")
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert session.call.verdict == "withdrawn"
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert "recorder.command" not in entries and w.switch.recordings() == []
+
+
 async def test_an_early_yes_does_not_count(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, session = await w.call()

@@ -158,6 +158,7 @@ async def whole(
     client: Literal["own", "asterisk-ami"] = "own",
     starts_recorders: bool = False,
     judged: bool = True,
+    lengths_ms: dict[str, int] | None = None,
     **policy: str,
 ) -> AsyncIterator[Whole]:
     """A started PBX with a started gateway. *judged*: at the end every file is judged by the evidence."""
@@ -172,7 +173,8 @@ async def whole(
         wire(switch.ami_port) as cable,
         AsyncExitStack() as gateways,
     ):
-        settings = support.settings(folder, agent.address, calls=2, bind=f"127.0.0.1:{port}", **policy)
+        bind = f"127.0.0.1:{port}"
+        settings = support.settings(folder, agent.address, calls=2, bind=bind, lengths_ms=lengths_ms, **policy)
         pbx = AsteriskSettings(
             ami=f"127.0.0.1:{cable.port}",
             secret=switch.secrets["consent-gateway"],

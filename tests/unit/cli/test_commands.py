@@ -161,6 +161,7 @@ def test_explain_prints_the_decision_of_the_contract(config: Path) -> None:
     assert set(decision) == {
         "basis",
         "ask",
+        "announce",
         "fail_mode",
         "prompt",
         "language",

@@ -4,6 +4,8 @@ import hashlib
 from importlib import resources
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.domain.rules import Basis, FailMode, Joining, PauseLimitAction, Rules
 from gateway.policy.book import Book, Policy, make_book, parse_policy, warnings
@@ -11,6 +13,7 @@ from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.model import Minima
 
 HEAD = 'name = "a"\nversion = "1"\n'
+CONTRACT = 'basis = "contract"\njustification = "j"'
 
 
 def parse(text: str, source: str = "p.toml") -> Policy:
@@ -50,7 +53,7 @@ WRONG = [
     ('language = "english"', 3, "language: String should match"),
     ('match.called = "49*"', 3, 'match.called: Input should be a list, such as ["1"]'),
     (f'justification = "{"x" * 501}"', 3, "justification: keep the justification under 500 characters"),
-    ('[aks]\naccept_keys = ["1"]', 3, "aks: unknown key; did you mean one of: agent_basis, ask, basis"),
+    ('[aks]\naccept_keys = ["1"]', 3, "aks: unknown key; did you mean one of: agent_basis, announce, ask, basis"),
     ('[joining]\nwhat = "announce"', 4, "nobody consents by being told: give [joining] a basis"),
     ('joining.basis = "contract"', 3, 'only what = "announce" has a basis of its own'),
     (
@@ -153,6 +156,7 @@ on_unconfirmed = "alarm" }
         basis=Basis.LEGITIMATE_INTERESTS,
         agent_basis=Basis.LEGAL_OBLIGATION,
         ask=False,
+        announce=True,
         fail_mode=FailMode.REFUSE_CALL,
         purposes=("recording", "analysis"),
         language="pt-BR",
@@ -249,6 +253,41 @@ def test_what_deserves_a_second_look_is_a_warning(text: str, hint: str) -> None:
     assert hint in found.message and str(found).startswith("p.toml: warning: ")
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (f"{CONTRACT}\nannounce = false", "nobody is told in the call"),
+        ('basis = "legal_obligation"\njustification = "j"', 'a duty wants fail_mode = "refuse_call"'),
+    ],
+)
+def test_a_basis_that_nobody_hears_of_and_a_duty_without_its_end_are_warned_of(text: str, hint: str) -> None:
+    (found,) = warnings(parse(HEAD + text + "\n"))
+    assert hint in found.message
+
+
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [
+        (f"{CONTRACT}\n", ("announced",)),
+        ('basis = "public_task"\njustification = "j"', ("announced_may_object",)),
+        (
+            f'{CONTRACT}\njoining = {{ what = "announce", basis = "public_task", justification = "j" }}',
+            ("announced", "announced_may_object"),
+        ),
+        (f'{CONTRACT}\nannounce = false\njoining.what = "keep_out"', ()),
+        ("", ("ask", "ask_again")),
+    ],
+)
+def test_who_is_told_needs_the_prompt_that_tells(text: str, prompts: tuple[str, ...]) -> None:
+    assert parse(f"{HEAD}{text}\n").file.prompts == prompts
+
+
+def test_consent_is_asked_for_and_not_announced() -> None:
+    for value in ("true", "false"):
+        (found,) = problems(f"{HEAD}announce = {value}\n")
+        assert found.line == 3 and "leave announce out, or choose another basis" in found.message
+
+
 def test_a_policy_that_does_not_ask_needs_no_warning_about_asking() -> None:
     text = 'basis = "legal_obligation"\njustification = "j"\nfail_mode = "refuse_call"\nask.minimum_heard_ms = 0\n'
     assert warnings(parse(HEAD + text)) == []
@@ -296,7 +335,11 @@ def test_a_pattern_matches_the_whole_number(called: str, patterns: str, matches:
         ([named("b"), named("a-general")], "a-general"),
         ([ASKS, named("z-named", 'match.called = ["49*"]')], "z-named"),
         ([ASKS, named("other", 'match.called = ["33*"]')], "asks"),
-        ([ASKS, named("tells-49", 'match.called = ["49*"]\nbasis = "contract"\njustification = "j"')], "asks"),
+        ([ASKS, named("tells-49", f'match.called = ["49*"]\n{CONTRACT}')], "tells-49"),
+        ([named("x", 'match.called = ["4*"]'), named("tells-49", f'match.called = ["49*"]\n{CONTRACT}'), DUTY], "x"),
+        ([named("silent", f"{CONTRACT}\nannounce = false"), TELLS], "tells"),
+        ([named("silent", f"{CONTRACT}\nannounce = false"), DUTY], "duty"),
+        ([ASKS, named("silent-49", f'match.called = ["49*"]\n{CONTRACT}\nannounce = false')], "silent-49"),
     ],
 )
 def test_the_most_protective_match_wins(policies: list[Policy], chosen: Policy | str) -> None:
@@ -305,18 +348,58 @@ def test_the_most_protective_match_wins(policies: list[Policy], chosen: Policy |
     assert make_book(policies[::-1]).choose("4930").policy.file.name == name
 
 
+def _strictness(policy: Policy) -> tuple[bool, bool, bool]:
+    file = policy.file
+    return file.asks, file.asks or file.announces, file.fail_mode is FailMode.CONNECT_UNRECORDED
+
+
+POLICIES = st.builds(
+    lambda number, match, basis, announce, refuses: named(
+        f"p{number}",
+        f"{match}\n{basis}\n{announce if 'basis' in basis else ''}\n{refuses}\n",
+    ),
+    st.integers(0, 9_999),
+    st.sampled_from(["", 'match.called = ["49*"]', 'match.called = ["4930"]', 'match.called = ["33*"]']),
+    st.sampled_from(["", CONTRACT, 'basis = "legal_obligation"\njustification = "j"']),
+    st.sampled_from(["", "announce = false"]),
+    st.sampled_from(["", 'fail_mode = "refuse_call"']),
+)
+
+
+@given(st.lists(POLICIES, max_size=5, unique_by=lambda policy: policy.file.name), POLICIES)
+def test_one_policy_more_of_those_that_count_never_loosens_a_decision(before: list[Policy], more: Policy) -> None:
+    """Who names the call counts before who does not; among those that count, the strictest decides."""
+    book = make_book([*before, named("general")])
+    chosen = book.choose("4930").policy
+    if more.file.name in {policy.file.name for policy in book.policies} or more.named is not chosen.named:
+        return
+    after = make_book([*book.policies, more]).choose("4930").policy
+    assert _strictness(after) >= _strictness(chosen)
+    assert after in (chosen, more)
+
+
 def test_the_choice_gives_its_reasons_without_the_number() -> None:
     reasons = make_book([ASKS, DUTY]).choose("4930123").reasons
     assert reasons == (
-        "2 of 2 policies match the called number",
+        "no [match] names the called number: 2 of 2 policies are for all other calls",
         'the most protective of them is "asks"',
         'basis "consent": the caller is asked before anything is recorded',
         "a call that may not be recorded is connected unrecorded",
     )
     assert make_book([DUTY]).choose("1").reasons[1:] == (
-        'basis "legal_obligation": nobody is asked; justification: MiFID II 16(7)',
+        'basis "legal_obligation": nobody is asked, the caller is told before anything is recorded; '
+        "justification: MiFID II 16(7)",
         "a call that may not be recorded is refused",
     )
+    book = make_book([ASKS, named("tells-49", f'match.called = ["49*"]\n{CONTRACT}\nannounce = false')])
+    assert book.choose("4930123").reasons[:2] == (
+        "the called number is named by 1 of the 1 policies with [match]",
+        'basis "contract": nobody is asked, and nobody is told; justification: j',
+    )
+    objects = (
+        make_book([named("lia", 'basis = "legitimate_interests"\njustification = "LIA 7"')]).choose("1").reasons[1]
+    )
+    assert "is told before anything is recorded, and may object; justification: LIA 7" in objects
 
 
 def test_the_rules_take_the_prompts_minimum_of_their_language() -> None:
