@@ -26,7 +26,9 @@ from gateway.ports.recogniser import RecogniserUnusable
 
 NAMES = {
     "yes": "yes, of any kind",
-    "yes.phrase": "yes, a phrase like the one asked for",
+    "yes.asked": "yes, as the prompt asks for it",
+    "yes.asked, native": "the same, without an accent",
+    "yes.phrase": "yes, another phrase",
     "yes.phrase, native": "the same, without an accent",
     "no": "no",
     "no, native": "the same, without an accent",

@@ -1,8 +1,8 @@
 """From what was heard to how right it was: the rule of `gateway.domain.spoken`, turn by turn, and counts.
 
 A caller has two turns. What he says in the second is another clip of the same speaker in the same condition: whoever
-wants to agree says another of his yeses, whoever does not, anything else of what he says. `obstinate` is the worst that
-can happen instead: he says the very same sounds again.
+wants to agree says another of his yeses (who said what the prompt asks for, says it again), whoever does not, anything
+else of what he says. `obstinate` is the worst that can happen instead: he says the very same sounds again.
 """
 
 import math
@@ -18,6 +18,8 @@ from gateway.domain.spoken import Decision, Question, decide
 
 UNHEARD: Final = "unheard"
 """Nothing was cut out that could be an answer: the answer window passes."""
+ASKED: Final = "yes.asked"
+"""Who says what the prompt asks for, does so twice."""
 OUTCOMES: Final = ("yes", "confirm", "no", "repeat", UNHEARD)
 
 
@@ -127,4 +129,6 @@ def _rows(clip: Clip) -> set[str]:
 
 
 def _side(clip: Clip) -> str:
+    if clip.kind == ASKED:
+        return ASKED
     return "yes" if clip.label == "yes" else "not yes"

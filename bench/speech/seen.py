@@ -13,7 +13,6 @@ TEXTS: Final = {
         Yes, I agree.
         Yes. I agree.
         Um, yes, I agree.
-        Yes, please.
         Yes, that's fine.
         Yes, I consent.
         Yes, go ahead.
@@ -24,6 +23,7 @@ TEXTS: Final = {
         Yes.
         Yeah.
         Yes, yes.
+        Yes, please.
         Okay.
         Sure.
         I agree.

@@ -1,12 +1,12 @@
 """What the voices of the corpus say, language by language: yes, no, and what is neither.
 
-`yes.phrase`: what the prompts ask for, and its like; `yes.word`: a single word, or a phrase without one of them, which
-the rule asks back; `yes.free`: a yes in words of the speaker's own. Nothing below `other` must ever be a yes. Left out,
-as people would not agree on them: "one" (the key for yes), "uh-huh", and a "yes, of course" meant for somebody else.
+`yes.asked`: what the prompts ask for, in English only; `yes.phrase`: its like; `yes.word`: a single word, one with a
+courtesy, or a phrase without such a word, which the rule asks back; `yes.free`: a yes in words of the speaker's own.
+Nothing below `other` must ever be a yes. Left out, as people would not agree on them: "one" (the key for yes),
+"uh-huh", and a "yes, of course" meant for somebody else.
 
-The English texts were written on 2026-11-28, before anything was measured with them, and the lists of
-`gateway.domain.spoken_words` were not changed for them. Those of the day before, on which changes were tried since, are
-in `bench.speech.seen`.
+The English texts were written on 2026-11-28, before anything was measured with them; what the first run then changed is
+in `docs/benchmarks.md`. Those of the day before, on which the rule was changed since, are in `bench.speech.seen`.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,14 @@ def lines(text: str) -> tuple[str, ...]:
 
 
 ENGLISH: Final = {
-    "yes.phrase": lines("""
+    "yes.asked": lines("""
         Yes, I agree.
+        Yes. I agree.
+        Yes I agree!
+        Yes... I agree.
+        Yes, yes, I agree.
+    """),
+    "yes.phrase": lines("""
         Yes, I do agree.
         Uh, yes, I agree.
         Yes, I agree, thank you.
@@ -131,11 +137,11 @@ ENGLISH: Final = {
 GERMAN: Final = {
     "yes.phrase": lines("""
         Ja, ich stimme zu.
-        Ja, bitte.
         Ja, ich bin einverstanden.
     """),
     "yes.word": lines("""
         Ja.
+        Ja, bitte.
         Einverstanden.
         Ich stimme zu.
     """),
@@ -186,11 +192,11 @@ GERMAN: Final = {
 SPANISH: Final = {
     "yes.phrase": lines("""
         Sí, estoy de acuerdo.
-        Sí, por favor.
         Sí, acepto.
     """),
     "yes.word": lines("""
         Sí.
+        Sí, por favor.
         De acuerdo.
         Acepto.
     """),
@@ -241,11 +247,11 @@ SPANISH: Final = {
 FRENCH: Final = {
     "yes.phrase": lines("""
         Oui, je suis d'accord.
-        Oui, s'il vous plaît.
         Oui, j'accepte.
     """),
     "yes.word": lines("""
         Oui.
+        Oui, s'il vous plaît.
         D'accord.
         J'accepte.
     """),
@@ -296,11 +302,11 @@ FRENCH: Final = {
 ITALIAN: Final = {
     "yes.phrase": lines("""
         Sì, sono d'accordo.
-        Sì, per favore.
         Sì, accetto.
     """),
     "yes.word": lines("""
         Sì.
+        Sì, per favore.
         Va bene.
         Accetto.
     """),
@@ -351,11 +357,11 @@ ITALIAN: Final = {
 PORTUGUESE: Final = {
     "yes.phrase": lines("""
         Sim, concordo.
-        Sim, por favor.
         Sim, aceito.
     """),
     "yes.word": lines("""
         Sim.
+        Sim, por favor.
         Concordo.
         Aceito.
     """),

@@ -19,11 +19,12 @@ def _phrases(text: str) -> frozenset[str]:
 class Vocabulary:
     """What counts as an answer in one language.
 
-    *yes*: the closed list; each says more than a yes-word, so that no other word is easily taken for it ("yesterday" is
-    heard as "yes, okay"). *weak*: also a yes, but a word people murmur while they listen, or one that recognisers put
-    where there is none; it has to be confirmed. Both have what nobody says, but recognisers write for it ("um, yes"
-    becomes "I'm yes", "yes, I consent" "yes, I can send"). *no*: refusals even where they have a yes-word in them.
-    *hedges*: no-words that refuse nothing, and doubts; whoever says one has not answered.
+    *yes*: the closed list; each says more than a yes-word and a courtesy, so that no other word is easily taken for it
+    ("yesterday" is heard as "yes, okay", "yes, three" as "yes, please"). *weak*: also a yes, but a word people murmur
+    while they listen, or one that recognisers put where there is none; it has to be confirmed. Both have what nobody
+    says, but recognisers write for it ("um, yes" becomes "I'm yes", "yes, I consent" "yes, I can send"). *no*:
+    refusals even where they have a yes-word in them. *hedges*: no-words that refuse nothing, and doubts; whoever says
+    one has not answered.
     *yes_words*, *no_words*: any of them anywhere; a word with one of *no_endings* or *no_beginnings* is a no-word too.
     *fillers*: left out. *noise*: what recognisers write for silence, music and noise.
     """
@@ -58,8 +59,8 @@ _ENGLISH_AGREES = _phrases("""
     i'm fine with that | go ahead | please go ahead | please do | of course | you may | you may record
     you may record it | you may record this call | you may record the call
 """)
-_ENGLISH_AGREES_IN_A_WORD = _phrases("agree | please | absolutely | definitely")
-"""Only with a clear "yes": "yeah, please" is what "yeah, police" sounds like."""
+_ENGLISH_AGREES_IN_A_WORD = _phrases("agree | absolutely | definitely")
+"""Only with a clear "yes". Not "please": "yes, please" is what a recogniser makes of "yes, three" and "guess who"."""
 _ENGLISH_YES = _joined(_phrases("yes | okay yes | ok yes"), _ENGLISH_AGREES | _ENGLISH_AGREES_IN_A_WORD) | _joined(
     _phrases("yeah | yep"), _ENGLISH_AGREES
 )
@@ -71,7 +72,8 @@ ENGLISH = Vocabulary(
     yes=_joined(_ENGLISH_LEADS, _ENGLISH_YES, _ENGLISH_ENDS),
     weak=_phrases("""
         yes | yeah | yep | yup | ye | yah | yes i can send | yes i can sense | yes i would agree | yes i'd agree
-        yeah i'd agree | yeah agree | okay | ok | okay yes | ok yes | yeah okay | yeah ok | yeah please
+        yeah i'd agree | yeah agree | yes please | yes please thank you
+        okay | ok | okay yes | ok yes | yeah okay | yeah ok | yeah please
         yeah fine | sure | sure yes | yep sure | sure go ahead | of course | of course yes | of course you can
         of course you may | certainly | absolutely | definitely | fine | that's fine | that is fine | that's okay
         that's ok | it's fine | it's okay | all right | alright | go ahead | please do | you may | you can | i do
@@ -123,13 +125,14 @@ ENGLISH = Vocabulary(
 
 GERMAN = Vocabulary(
     yes=_phrases("""
-        ja bitte | ja gerne | ja ich stimme zu | ja ich stimme dem zu | ja ich bin einverstanden
+        ja gerne | ja ich stimme zu | ja ich stimme dem zu | ja ich bin einverstanden
         ja ich bin damit einverstanden | ja einverstanden | ja das ist in ordnung | ja ist in ordnung | ja in ordnung
         ja das ist okay | ja das ist ok | ja selbstverständlich | ja sie dürfen | ja dürfen sie | ja das dürfen sie
         ja das können sie | ja sie dürfen aufzeichnen | ja sie dürfen das gespräch aufzeichnen | ja ich willige ein
     """),
     weak=_phrases("""
-        ja | jawohl | jo | okay | ok | klar | gerne | gern | sicher | natürlich | selbstverständlich | einverstanden
+        ja | ja bitte
+        jawohl | jo | okay | ok | klar | gerne | gern | sicher | natürlich | selbstverständlich | einverstanden
         in ordnung | das ist in ordnung | ist in ordnung | das ist okay | ist okay | geht klar | von mir aus
         ich stimme zu | ich bin einverstanden | ich bin damit einverstanden | ich willige ein | stimme zu
         ja das stimmt | ja richtig | richtig | genau | ja genau | okay ja | na klar | ja okay | ja ok | ja klar
@@ -168,12 +171,13 @@ GERMAN = Vocabulary(
 
 SPANISH = Vocabulary(
     yes=_phrases("""
-        sí por favor | sí estoy de acuerdo | sí de acuerdo | sí acepto | sí lo acepto | sí por supuesto | sí está bien
+        sí estoy de acuerdo | sí de acuerdo | sí acepto | sí lo acepto | sí por supuesto | sí está bien
         sí adelante | sí puede grabar | sí pueden grabar | sí pueden grabar la llamada | sí doy mi consentimiento
         sí claro que sí | sí autorizo
     """),
     weak=_phrases("""
-        sí | si | claro | claro que sí | vale | bueno | de acuerdo | estoy de acuerdo | acepto | por supuesto | ok
+        sí | si | sí por favor
+        claro | claro que sí | vale | bueno | de acuerdo | estoy de acuerdo | acepto | por supuesto | ok
         okay | está bien | adelante | si estoy de acuerdo | si acepto | si por favor | si claro | correcto
         sí correcto | autorizo | vale sí | si de acuerdo | sí claro | sí vale | sí gracias | sí puede | sí pueden
     """),
@@ -204,13 +208,14 @@ SPANISH = Vocabulary(
 
 FRENCH = Vocabulary(
     yes=_phrases("""
-        oui s'il vous plaît | oui je suis d'accord | oui d'accord | oui j'accepte | oui bien sûr | oui vous pouvez
+        oui je suis d'accord | oui d'accord | oui j'accepte | oui bien sûr | oui vous pouvez
         oui vous pouvez enregistrer | oui vous pouvez enregistrer cet appel | oui allez y | oui c'est bon
         oui tout à fait | oui absolument | oui volontiers | oui je consens | oui avec plaisir | oui ça me va
         oui c'est d'accord | oui je suis tout à fait d'accord
     """),
     weak=_phrases("""
-        oui | ouais | d'accord | je suis d'accord | j'accepte | bien sûr | ok | okay | c'est bon | tout à fait
+        oui | oui s'il vous plaît
+        ouais | d'accord | je suis d'accord | j'accepte | bien sûr | ok | okay | c'est bon | tout à fait
         absolument | certainement | volontiers | allez y | vous pouvez | je consens | ça me va | oui c'est ça
         c'est ça | exact | d'accord oui | oui merci | oui certainement
     """),
@@ -241,12 +246,13 @@ FRENCH = Vocabulary(
 
 ITALIAN = Vocabulary(
     yes=_phrases("""
-        sì per favore | sì sono d'accordo | sì d'accordo | sì accetto | sì va bene | sì potete | sì potete registrare
+        sì sono d'accordo | sì d'accordo | sì accetto | sì va bene | sì potete | sì potete registrare
         sì può registrare | sì potete registrare la chiamata | sì acconsento | sì assolutamente | sì volentieri
         sì do il mio consenso
     """),
     weak=_phrases("""
-        sì | si | certo | certamente | va bene | d'accordo | sono d'accordo | accetto | acconsento | ok | okay
+        sì | si | sì per favore
+        certo | certamente | va bene | d'accordo | sono d'accordo | accetto | acconsento | ok | okay
         volentieri | assolutamente sì | certo che sì | si sono d'accordo | si accetto | si grazie | si certo
         si va bene | esatto | corretto | sì esatto | ok sì | si d'accordo | sì certo | sì grazie | sì prego | sì può
         sì certamente
@@ -279,13 +285,14 @@ ITALIAN = Vocabulary(
 
 PORTUGUESE = Vocabulary(
     yes=_phrases("""
-        sim por favor | sim concordo | sim eu concordo | sim estou de acordo | sim de acordo | sim aceito
+        sim concordo | sim eu concordo | sim estou de acordo | sim de acordo | sim aceito
         sim eu aceito | sim pode gravar | sim podem gravar | sim tudo bem | sim podem gravar a ligação
         sim pode gravar a ligação | sim com certeza | sim está bem | sim autorizo | sim eu autorizo
         sim dou o meu consentimento
     """),
     weak=_phrases("""
-        sim | claro | claro que sim | pode | podem | pode gravar | podem gravar | concordo | eu concordo | aceito
+        sim | sim por favor
+        claro | claro que sim | pode | podem | pode gravar | podem gravar | concordo | eu concordo | aceito
         eu aceito | de acordo | estou de acordo | tudo bem | com certeza | ok | okay | pode ser | está bem | autorizo
         eu autorizo | certo | correto | sim correto | isso | isso mesmo | ok sim | sim claro | sim pode | sim podem
         sim obrigado | sim obrigada

@@ -99,8 +99,11 @@ TEXTS: list[tuple[str, Meaning, str]] = [
     ("Yes, I agree.", YES, "is_yes"),
     ("Uh, yes, I agree.", YES, "is_yes"),
     ("Yes, yes, I agree!", YES, "is_yes"),
-    ("Yes, please.", YES, "is_yes"),
-    ("YES PLEASE YES PLEASE", YES, "is_yes"),
+    ("Yes, that's okay, thank you.", YES, "is_yes"),
+    ("Well, yeah, I do agree.", YES, "is_yes"),
+    ("A yes, agree.", YES, "is_yes"),
+    ("Yes, please.", MAYBE, "is_weak_yes"),
+    ("YES GO AHEAD YES GO AHEAD", YES, "is_yes"),
     ("Yes, that's fine.", YES, "is_yes"),
     ("Yes.", MAYBE, "is_weak_yes"),
     ("Yes, yes, yes.", MAYBE, "is_weak_yes"),
@@ -195,7 +198,7 @@ PASSES: list[tuple[Hearing, Meaning, str]] = [
     (heard("Yes."), MAYBE, "is_weak_yes"),
     (heard("Yes.", score=CERTAIN_SCORE), FAINT, "uncertain"),
     (heard("Yes.", no_speech=CERTAIN_NO_SPEECH), FAINT, "uncertain"),
-    (ranked(("Yes, I agree.", -0.25), ("Yes, I'm Greek.", -0.25 - CLOSE)), YES, "is_yes"),
+    (ranked(("Yes, I agree.", -CLOSE), ("Yes, I'm Greek.", -2 * CLOSE)), YES, "is_yes"),
     (ranked(("Yes, I agree.", -0.25), ("Yes, I'm Greek.", -0.24 - CLOSE)), CLOSE_YES, "close"),
     (ranked(("Yes, I agree.", -0.25), ("Yes, please.", -0.3), ("Yes.", -0.3)), YES, "is_yes"),
     (ranked(("Yes, I agree.", -0.25), ("Yes, I agree?", -0.3)), CLOSE_YES, "close"),
@@ -230,8 +233,8 @@ def test_a_pass_means(hearing: Hearing, meaning: Meaning, because: str) -> None:
 
 
 OF = {
-    YES: heard("Yes, please."),
-    CLOSE_YES: heard("Yes, please.", "Yes, police."),
+    YES: heard("Yes, I agree."),
+    CLOSE_YES: heard("Yes, I agree.", "Yes, I'm Greek."),
     MAYBE: heard("Okay."),
     FAINT: heard("Okay.", score=-1.0),
     HINTS_YES: heard("Guess.", "Yes."),

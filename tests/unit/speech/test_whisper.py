@@ -54,7 +54,7 @@ def read_wav(path: Path) -> Samples:
 
 ANSWERS = [
     ("yes-i-agree", Decision.YES),
-    ("yes-please", Decision.YES),
+    ("yes-please", Decision.CONFIRM),
     ("yes", Decision.CONFIRM),
     ("no", Decision.NO),
     ("no-thank-you", Decision.NO),
