@@ -7,7 +7,7 @@ Format, and what is proven: docs/evidence-format.md.
 import base64
 import binascii
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,20 @@ class Opening:
     name: str
     salt: bytes
     value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a verified bundle holds. *places* are the entries' indices in the log, *leaves* their leaf hashes,
+    *values* the opened personal values by entry and name."""
+
+    entries: Sequence[Entry]
+    places: Sequence[int]
+    leaves: Sequence[bytes]
+    values: Mapping[tuple[int, str], str] = field(repr=False)
+    story: Story
+    checkpoint: Checkpoint
+    report: "Report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +127,11 @@ def verify_bundle(data: bytes, verifier_key: str) -> Report:
     Raises `BundleInvalid` at the first lie, saying what is wrong, where, and what it means, and `KeyInvalid`
     for a malformed key line. Never returns a verdict as a value: a verification that can be ignored will be.
     """
+    return read_bundle(data, verifier_key).report
+
+
+def read_bundle(data: bytes, verifier_key: str) -> Contents:
+    """Return what a bundle holds, after every check of `verify_bundle`. Raises as it does."""
     verifier = Verifier.parse(verifier_key)
     body = _parse(data)
     _check_key(body, verifier)
@@ -123,7 +142,10 @@ def verify_bundle(data: bytes, verifier_key: str) -> Report:
     story = read_story(entries)
     _check_summary(body, story)
     _check_signature(body, verifier)
-    return _report(body, entries, checkpoint, story, verifier, opened=opened, committed=committed)
+    report = _report(body, entries, checkpoint, story, verifier, opened=opened, committed=committed)
+    values = {(item["entry"], item["name"]): item["value"] for item in body["openings"]}
+    places, leaves = [item.index for item in logged], [item.leaf for item in logged]
+    return Contents(entries, places, leaves, values, story, checkpoint, report)
 
 
 # --- the steps, in their order --------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -84,13 +84,21 @@ def whole_call() -> list[Step]:
     return [*steps, ended(len(steps) + 1)]
 
 
-def entries_of(steps: Sequence[Step], *, personal: Sequence[str] = ("sip_call_id", "caller_number")) -> list[Entry]:
-    """Chain *steps* as the log would. The first entry commits to *personal* values."""
+def entries_of(
+    steps: Sequence[Step],
+    *,
+    personal: Sequence[str] = ("sip_call_id", "caller_number"),
+    values: Mapping[str, str] | None = None,
+    heard: Mapping[int, Mapping[str, str]] | None = None,
+) -> list[Entry]:
+    """Chain *steps* as the log would. The first entry commits to *personal* values, which are those of *values* or
+    texts that name them; others to what was *heard* in them."""
     chain: list[Entry] = []
     prev = None
     for seq, (kind, facts) in enumerate(steps):
-        names = personal if seq == 0 else ()
-        commitments = {name: canonical.commit(salt_of(name), value_of(name)) for name in names}
+        known = {name: (values or {}).get(name, value_of(name)) for name in (personal if seq == 0 else ())}
+        known |= (heard or {}).get(seq, {})
+        commitments = {name: canonical.commit(salt_of(name), value) for name, value in known.items()}
         at = f"2026-11-24T16:00:{seq:02}.000Z"
         chain.append(Entry(ORIGIN, CALL, kind, seq, prev, at, facts, commitments))
         prev = merkle.leaf_hash(canonical.encode(chain[-1])).hex()
@@ -112,9 +120,15 @@ def bundle_of(
     personal: Sequence[str] = ("sip_call_id", "caller_number"),
     opened: Sequence[str] | None = None,
     note: Callable[[str], str] = lambda note: note,
+    values: Mapping[str, str] | None = None,
+    heard: Mapping[int, Mapping[str, str]] | None = None,
 ) -> bytes:
-    """Return the bundle of *steps* in a log where *others* entries of other calls lie before, between and after."""
-    entries = entries_of(whole_call() if steps is None else steps, personal=personal)
+    """Return the bundle of *steps* in a log where *others* entries of other calls lie before, between and after.
+
+    *opened* are the names of the values that still exist; all by default.
+    """
+    steps = whole_call() if steps is None else steps
+    entries = entries_of(steps, personal=personal, values=values, heard=heard)
     leaves: list[bytes] = []
     places = []
     for number, entry in enumerate(entries):
@@ -127,7 +141,13 @@ def bundle_of(
         for place, entry in zip(places, entries, strict=True)
     ]
     names = personal if opened is None else opened
-    openings = [Opening(0, name, salt_of(name), value_of(name)) for name in names]
+    openings = [Opening(0, name, salt_of(name), (values or {}).get(name, value_of(name))) for name in names]
+    if opened is None:
+        openings += [
+            Opening(seq, name, salt_of(name), value)
+            for seq, words in (heard or {}).items()
+            for name, value in words.items()
+        ]
     head = sign_checkpoint(Checkpoint(ORIGIN, len(leaves), merkle.root_at(len(leaves), node)), SIGNER)
     return build_bundle(CALL, logged, note(head), openings, SIGNER)
 
