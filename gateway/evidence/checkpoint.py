@@ -11,8 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.evidence.canonical import check_origin
 from gateway.evidence.errors import CheckpointInvalid, EntryInvalid, KeyInvalid
@@ -113,6 +115,10 @@ class Signer:
 
     def sign(self, message: bytes) -> bytes:
         return self._key.sign(message)
+
+    def certify(self, builder: x509.CertificateBuilder) -> bytes:
+        """Return the DER of the certificate that *builder* describes, signed with this key."""
+        return builder.sign(self._key, None).public_bytes(Encoding.DER)
 
     def __repr__(self) -> str:
         return f"Signer({self.verifier.label})"
