@@ -1,9 +1,11 @@
 """`consent-gateway evidence`: look at the log, export and verify bundles."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.cli.output import (
     NO,
@@ -21,9 +23,14 @@ from gateway.evidence.bundle import verify_bundle
 from gateway.evidence.canonical import Entry, to_object
 from gateway.evidence.errors import EvidenceInvalid
 
+if TYPE_CHECKING:
+    from gateway.cli.evidence_forms import Form, Wishes
+
 
 def verify(bundle: Path, key: Path, *, as_json: bool) -> int:
-    """Check a bundle with nothing but the public key; 0 only when every check ran and held."""
+    """Check a bundle or a vCon with nothing but the public key; 0 only when every check ran and held."""
+    from gateway.evidence.vcon import is_vcon, verify_vcon
+
     try:
         data = bundle.read_bytes()
         verifier = key.read_text(encoding="utf-8").strip()
@@ -31,7 +38,7 @@ def verify(bundle: Path, key: Path, *, as_json: bool) -> int:
         complain(f"cannot read: {why(error)}")
         return OUT_OF_REACH
     try:
-        report = verify_bundle(data, verifier)
+        report = verify_vcon(data, verifier) if is_vcon(data) else verify_bundle(data, verifier)
     except EvidenceInvalid as error:
         if as_json:
             say_json({"verified": False, "because": str(error)})
@@ -104,8 +111,45 @@ def _short(value: object) -> str:
 
 
 @within_reach()
-def export(config: Path | None, call_id: str, out: Path, *, as_json: bool) -> int:
-    """Write a call's bundle: from the log itself, or through the gateway that has it open."""
+def export(config: Path | None, call_id: str, out: Path, form: "Form", wishes: "Wishes", *, as_json: bool) -> int:
+    """Write what a call left, in the form asked for: from the log itself, or through the gateway that has it open."""
+    from gateway.cli.evidence_forms import places_of, render
+
+    data = _bundle(config, call_id)
+    if data is None:
+        return NO
+    if form == "bundle":
+        return _write(data, out, call_id, as_json)
+
+    from gateway.adapters.store.log_key import load_signer
+
+    folder, keys, origin = _folders(config)
+    signer = load_signer(keys, origin, create=False)
+    try:
+        places = places_of(data, wishes.media_url, folder.parent / "recordings")
+        rendered = render(form, data, str(signer.verifier), wishes, places, signer)
+    except EvidenceInvalid as error:
+        complain(f"NOT VALID: {error}")
+        return NO
+    return _write(rendered, out, call_id, as_json)
+
+
+@within_reach()
+def convert(bundle: Path, key: Path, out: Path, form: "Form", wishes: "Wishes", *, as_json: bool) -> int:
+    """Write a bundle in another form, with nothing but the public key. The bundle is verified first."""
+    from gateway.cli.evidence_forms import places_of, render
+
+    data, verifier = bundle.read_bytes(), key.read_text(encoding="utf-8", errors="replace").strip()
+    try:
+        rendered = render(form, data, verifier, wishes, places_of(data, wishes.media_url, None), None)
+    except EvidenceInvalid as error:
+        complain(f"NOT VALID: {error}")
+        return NO
+    return _write(rendered, out, json.loads(data)["call"], as_json)
+
+
+def _bundle(config: Path | None, call_id: str) -> bytes | None:
+    """Return a call's bundle, or `None` when nobody could sign it and the reason was said."""
     from gateway.adapters.store.evidence_log import SqliteEvidenceLog
     from gateway.ports.evidence import ForkDetected
 
@@ -120,26 +164,24 @@ def export(config: Path | None, call_id: str, out: Path, *, as_json: bool) -> in
             await log.aclose()
 
     try:
-        data = asyncio.run(direct())
+        return asyncio.run(direct())
     except ForkDetected as error:
         if "second instance" not in str(error):
             complain(f"the log refuses to sign: {error}")
-            return NO
-        return _export_over_http(config, call_id, out, as_json)
-    return _write(data, out, call_id, as_json)
+            return None
+        return _bundle_over_http(config, call_id)
 
 
-def _export_over_http(config: Path | None, call_id: str, out: Path, as_json: bool) -> int:
+def _bundle_over_http(config: Path | None, call_id: str) -> bytes | None:
     from gateway.cli.client import Refused, fetch, segment
 
     settings = settings_or_exit(config)
     key_file = settings.storage.folder / "keys" / "cli.key"
     try:
-        data = fetch(f"http://{settings.http.bind}", key_file, "GET", f"/v1/calls/{segment(call_id)}/evidence")
+        return fetch(f"http://{settings.http.bind}", key_file, "GET", f"/v1/calls/{segment(call_id)}/evidence")
     except Refused as refused:
         complain(f"the running gateway refused: {refused}")
-        return NO
-    return _write(data, out, call_id, as_json)
+        return None
 
 
 def _write(data: bytes, out: Path, call_id: str, as_json: bool) -> int:

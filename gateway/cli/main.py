@@ -54,6 +54,35 @@ class Answer(StrEnum):
     HANGUP = "hangup"
 
 
+class Form(StrEnum):
+    """In which form a call's evidence is written."""
+
+    BUNDLE = "bundle"
+    VCON = "vcon"
+    VCON_SIGNED = "vcon-signed"
+    CONSENT_RECORD = "consent-record"
+    RECEIPT = "receipt"
+
+
+class OpenForm(StrEnum):
+    """The forms for which the log's private key is not needed."""
+
+    VCON = "vcon"
+    CONSENT_RECORD = "consent-record"
+    RECEIPT = "receipt"
+
+
+class Language(StrEnum):
+    """The languages of a receipt."""
+
+    DE = "de"
+    EN = "en"
+    ES = "es"
+    FR = "fr"
+    IT = "it"
+    PT = "pt"
+
+
 class Role(StrEnum):
     """What a key may do."""
 
@@ -219,28 +248,70 @@ def evidence_show(call_id: CallId, config: Config = None, as_json: Json = False)
     raise typer.Exit(work.show(config, call_id, as_json=as_json))
 
 
+OutOrStdout = Annotated[Path, typer.Option("--out", "-o", help="File to write; - for standard output.")]
+JsonWithOut = Annotated[bool, typer.Option("--json", help="With --out: say what was written as JSON.")]
+ExportForm = Annotated[Form, typer.Option("--format", help="bundle holds everything; the others follow from it.")]
+ReceiptLanguage = Annotated[
+    Language | None, typer.Option("--language", help="Of a receipt. Default: the language the caller was spoken to in.")
+]
+ReceiptParty = Annotated[str, typer.Option("--party", help="Whose receipt: the name his verdicts have.")]
+Controller = Annotated[str, typer.Option("--controller", help="Who is responsible, for consent records and receipts.")]
+MediaUrl = Annotated[
+    str, typer.Option("--media-url", help="Where a vCon's recordings lie: https://.../{recording}. Default: not said.")
+]
+
+
 @evidence.command("export")
 def evidence_export(
     call_id: CallId,
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; - for standard output.")] = Path("-"),
+    out: OutOrStdout = Path("-"),
+    form: ExportForm = Form.BUNDLE,
+    language: ReceiptLanguage = None,
+    party: ReceiptParty = "caller",
+    controller: Controller = "",
+    media_url: MediaUrl = "",
     config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="With --out: say what was written as JSON.")] = False,
+    as_json: JsonWithOut = False,
 ) -> None:
-    """Write one call's bundle."""
+    """Write one call's evidence: its bundle, a vCon, consent records or a receipt for the caller."""
     from gateway.cli import evidence as work
+    from gateway.cli.evidence_forms import Wishes
 
-    raise typer.Exit(work.export(config, call_id, out, as_json=as_json))
+    wishes = Wishes(language.value if language else "", party, controller, media_url)
+    raise typer.Exit(work.export(config, call_id, out, form.value, wishes, as_json=as_json))
+
+
+@evidence.command("convert")
+def evidence_convert(
+    bundle: Annotated[Path, typer.Argument(help="A bundle that `evidence export` wrote.")],
+    form: Annotated[OpenForm, typer.Option("--format", help="What to write.")],
+    key: Annotated[Path, typer.Option("--key", help="The log's public key (log.pub), from a source you trust.")] = Path(
+        "log.pub"
+    ),
+    out: OutOrStdout = Path("-"),
+    language: ReceiptLanguage = None,
+    party: ReceiptParty = "caller",
+    controller: Controller = "",
+    media_url: MediaUrl = "",
+    as_json: JsonWithOut = False,
+) -> None:
+    """Verify a bundle offline and write it in another form."""
+    from gateway.cli import evidence as work
+    from gateway.cli.evidence_forms import Wishes
+
+    wishes = Wishes(language.value if language else "", party, controller, media_url)
+    raise typer.Exit(work.convert(bundle, key, out, form.value, wishes, as_json=as_json))
 
 
 @evidence.command("verify")
 def evidence_verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `evidence export` wrote.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle, or a vCon, that `evidence export` wrote.")],
     key: Annotated[Path, typer.Option("--key", help="The log's public key (log.pub), from a source you trust.")] = Path(
         "log.pub"
     ),
     as_json: Json = False,
 ) -> None:
-    """Check a bundle offline: no database, no configuration, no network."""
+    """Check a bundle or a vCon offline: no database, no configuration, no network."""
     from gateway.cli import evidence as work
 
     raise typer.Exit(work.verify(bundle, key, as_json=as_json))

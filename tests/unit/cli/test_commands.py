@@ -29,6 +29,7 @@ VERBS = {
     "evidence list": True,
     "evidence show": True,
     "evidence export": True,
+    "evidence convert": True,
     "evidence verify": True,
     "evidence fsck": True,
     "policy check": True,
@@ -116,6 +117,9 @@ def test_the_list_of_verbs_is_complete() -> None:
         ["serve", "--role", "jobs"],
         ["policy", "explain", "--config", "/nowhere.toml"],
         ["evidence", "verify"],
+        ["evidence", "export", "X", "--format", "pdf"],
+        ["evidence", "convert", "X"],
+        ["evidence", "convert", "X", "--format", "vcon-signed"],
     ],
 )
 def test_wrong_usage_is_2(arguments: list[str]) -> None:
@@ -138,6 +142,7 @@ def test_two_servers_of_one_name_are_no_configuration(config: Path) -> None:
         ["evidence", "list"],
         ["evidence", "show", "X"],
         ["evidence", "export", "X"],
+        ["evidence", "export", "X", "--format", "receipt"],
         ["evidence", "fsck"],
         ["recordings", "list"],
         ["recordings", "verify", "X"],
