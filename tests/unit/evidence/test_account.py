@@ -1,9 +1,17 @@
 """What a bundle says, arranged."""
 
-import pytest
+from datetime import UTC, datetime
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.evidence import canonical
 from gateway.evidence.account import NO_VERDICT, shifted, tell
+from gateway.evidence.consent_record import consent_records
 from gateway.evidence.errors import BundleInvalid
+from gateway.evidence.receipt import receipt
+from gateway.evidence.vcon import build_vcon, verify_vcon
 from tests.unit.evidence.portable import STORIES, WORDS, asked, bundle, key, of
 from tests.unit.evidence.stories import KEY, arrived, bundle_of, verdict
 
@@ -66,3 +74,37 @@ def test_of_a_changed_bundle_there_is_no_account(story: str) -> None:
 
 def test_times_are_shifted_across_midnight() -> None:
     assert shifted("2026-11-24T23:59:59.990Z", 20) == "2026-11-25T00:00:00.010Z"
+
+
+# --- whatever a log says -------------------------------------------------------------------------------------
+
+
+def _encodable(text: str) -> bool:
+    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=8).filter(_encodable),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "party", "a"]), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(story=st.sampled_from(sorted(STORIES)), data=st.data())
+def test_whatever_facts_a_log_holds_every_form_is_written_or_refused(story: str, data: st.DataObject) -> None:
+    """A stranger converts bundles of logs he does not know: a fact of the wrong type is no reason to crash."""
+    steps = [(kind, dict(facts)) for kind, facts in STORIES[story]]
+    for _ in range(data.draw(st.integers(1, 3))):
+        facts = data.draw(st.sampled_from([facts for _, facts in steps if facts]))
+        facts[data.draw(st.sampled_from(sorted(facts)))] = data.draw(ANYTHING)
+    made_at = datetime(2026, 11, 25, tzinfo=UTC)
+    bundled = bundle_of(steps, others=0)
+    try:
+        account = tell(bundled, KEY)
+        vcon = build_vcon(bundled, KEY, made_at=made_at)
+        consent_records(account, made_at=made_at)
+        receipt(account, party=account.persons[0].name)
+    except BundleInvalid:
+        return
+    verify_vcon(canonical.dump(vcon), KEY)

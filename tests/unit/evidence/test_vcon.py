@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import importlib
 import json
 import os
 import warnings
@@ -10,18 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from joserfc import jws as josejws
-from joserfc.jwk import OKPKey
 from jsonschema import Draft7Validator
 
 from gateway.evidence import canonical
 from gateway.evidence.account import tell
 from gateway.evidence.bundle import verify_bundle
-from gateway.evidence.checkpoint import Signer, Verifier
 from gateway.evidence.errors import BundleInvalid, KeyInvalid
-from gateway.evidence.jws import certificate, open_signed, sign_vcon
+from gateway.evidence.jws import open_signed, sign_vcon
 from gateway.evidence.vcon import LOG_PROOF, TIMELINE, Place, build_vcon, is_vcon, vcon_uuid, verify_vcon
 from tests.unit.evidence.portable import NAME, NUMBER, STORIES, VALUES, WORDS, bundle, leg, of, other_key
 from tests.unit.evidence.stories import CALL, KEY, ORIGIN, SIGNER, arrived, bundle_of
@@ -84,9 +80,14 @@ def test_no_parameter_is_unknown_to_the_drafts() -> None:
             assert all(item.keys() <= known[name] | extension for item in vcon[member])
 
 
+def others(module: str = "vcon") -> Any:
+    """The reader's module; outside CI it may be missing. Its import of authlib warns, whatever the filters."""
+    with warnings.catch_warnings(record=True):
+        return importlib.import_module(module) if os.environ.get("CI") == "true" else pytest.importorskip(module)
+
+
 def read_by_others(vcon: dict[str, Any]) -> Any:
-    reader = pytest.importorskip("vcon") if os.environ.get("CI") != "true" else __import__("vcon")
-    return reader.Vcon.build_from_json(json.dumps(vcon))
+    return others().Vcon.build_from_json(json.dumps(vcon))
 
 
 @pytest.mark.parametrize("story", READER_KNOWS)
@@ -100,10 +101,7 @@ def test_a_reader_from_pypi_finds_every_lawful_basis_well_formed(story: str) -> 
     vcon = vcon_of(story)
     read = read_by_others(vcon)
     assert len(read.parties) == len(vcon["parties"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from vcon.extensions.lawful_basis.validation import LawfulBasisValidator
-    result = LawfulBasisValidator().validate_extension_usage(vcon)
+    result = others("vcon.extensions.lawful_basis.validation").LawfulBasisValidator().validate_extension_usage(vcon)
     assert result.is_valid and not result.errors and not result.warnings
 
 
@@ -307,74 +305,15 @@ def test_the_log_proof_is_the_bundle() -> None:
     verify_bundle(data, KEY)
 
 
-# --- the signature --------------------------------------------------------------------------------------
-
-
-def signed(story: str = "granted") -> dict[str, Any]:
-    return dict(json.loads(sign_vcon(vcon_of(story), SIGNER)))
-
-
-def b64(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def test_the_signature_holds_for_a_verifier_made_of_json_and_cryptography() -> None:
-    """RFC 7515, section 5.2, by hand: the key from x5c, the bytes before the dot and after it."""
-    body = signed()
-    assert body.keys() == {"payload", "signatures"}
-    (signature,) = body["signatures"]
-    assert signature.keys() == {"protected", "header", "signature"}
-    protected = json.loads(b64(signature["protected"]))
-    der = base64.b64decode(signature["header"]["x5c"][0])
-    found = x509.load_der_x509_certificate(der)
-    key = found.public_key()
-    assert isinstance(key, Ed25519PublicKey)
-    key.verify(b64(signature["signature"]), f"{signature['protected']}.{body['payload']}".encode())
-    assert protected == {
-        "alg": "EdDSA",
-        "x5t#S256": base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode()[:-1],
-    }
-    assert protected.keys().isdisjoint(signature["header"]), "RFC 7515, section 4"
-    assert signature["header"]["uuid"] == json.loads(b64(body["payload"]))["uuid"]
-    assert key.public_bytes_raw() == SIGNER.verifier.public
-    found.verify_directly_issued_by(found)
-
-
-def test_the_signature_holds_for_a_jose_library() -> None:
-    body = signed()
-    public = base64.urlsafe_b64encode(SIGNER.verifier.public).decode().rstrip("=")
-    key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": public})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        read = josejws.deserialize_json(body, key, algorithms=["EdDSA"], registry=registry())
-    assert json.loads(read.payload) == vcon_of()
-
-
-def registry() -> Any:
-    from joserfc.registry import HeaderParameter
-
-    extra = {"uuid": HeaderParameter("UUID of the vCon", "str")}
-    return josejws.JWSRegistry(header_registry=extra, algorithms=["EdDSA"])
-
-
-def test_the_certificate_is_always_the_same_and_never_ends() -> None:
-    found = x509.load_der_x509_certificate(certificate(SIGNER))
-    assert certificate(SIGNER) == certificate(SIGNER)
-    assert found.not_valid_after_utc.year == 9999 and found.subject.rfc4514_string() == f"CN={ORIGIN}"
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == ["gateway.example"]
-
-
-@pytest.mark.parametrize("name", ["node-1", "x" * 255, "ü/log", "UPPER.example/log"])
-def test_every_name_a_log_can_have_fits_a_certificate(name: str) -> None:
-    x509.load_der_x509_certificate(certificate(Signer(name, SIGNER._key)))
+# --- verification ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("story", STORIES)
 def test_a_vcon_is_verified_by_building_it_again(story: str) -> None:
     vcon = vcon_of(story)
     plain, sealed = canonical.dump(vcon) + b"\n", sign_vcon(vcon, SIGNER)
-    assert is_vcon(plain) and is_vcon(sealed) and not is_vcon(bundle(story))
+    assert is_vcon(plain) and is_vcon(sealed) and not is_vcon(bundle(story)) and not is_vcon(b"[")
+    assert verify_vcon(json.dumps(vcon, indent=1).encode(), KEY) == verify_vcon(plain, KEY), "spelled by somebody else"
     assert any("not signed" in line for line in verify_vcon(plain, KEY).not_proven)
     report = verify_vcon(sealed, KEY)
     assert not any("not signed" in line for line in report.not_proven) and report.call == CALL
@@ -410,38 +349,12 @@ def test_a_vcon_that_says_more_than_the_log_is_refused_even_signed(edit: str) ->
             verify_vcon(data, KEY)
 
 
-def test_a_signature_does_not_move() -> None:
-    """To another vCon, another key, another certificate, another uuid, another algorithm."""
-    good = signed()
-
-    def refused(**edits: Any) -> None:
-        body = json.loads(json.dumps(good))
-        body["payload"] = edits.pop("payload", body["payload"])
-        body["signatures"][0]["header"] |= edits.pop("header", {})
-        body["signatures"][0] |= edits
-        with pytest.raises(BundleInvalid):
-            open_signed(json.dumps(body).encode(), SIGNER.verifier)
-
-    other = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"\1" * 32))
-    again = Signer("other.example/log", SIGNER._key)
-    refused(payload=signed("refused")["payload"])
-    refused(header={"x5c": [base64.b64encode(certificate(other)).decode()]})
-    refused(header={"x5c": [base64.b64encode(certificate(again)).decode()]})
-    refused(header={"uuid": "019f15a6-a752-826f-b9a2-279e0d16bc46"})
-    refused(protected=base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("="))
-    refused(signature=good["signatures"][0]["signature"][:-2] + "AA")
-    with pytest.raises(BundleInvalid, match="wrong key"):
-        open_signed(json.dumps(good).encode(), Verifier(ORIGIN, other.verifier.public))
-
-
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"[]", b"{}", b'{"payload":1,"signatures":[]}', b'{"payload":', b"[" * 9_999]
 )
 def test_what_is_no_vcon_is_refused(data: bytes) -> None:
     with pytest.raises(BundleInvalid):
         verify_vcon(data, KEY)
-    with pytest.raises(BundleInvalid):
-        open_signed(data, SIGNER.verifier)
     with pytest.raises(KeyInvalid):
         verify_vcon(data, "no key")
 
