@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jws as josejws
 from joserfc.jwk import OKPKey
 from joserfc.registry import HeaderParameter
@@ -17,7 +18,7 @@ from gateway.evidence.checkpoint import Signer, Verifier
 from gateway.evidence.errors import BundleInvalid
 from gateway.evidence.jws import certificate, is_signed, open_signed, sign_vcon
 from tests.unit.evidence.stories import ORIGIN, SIGNER
-from tests.unit.evidence.test_vcon import vcon_of
+from tests.unit.evidence.test_vcon import others, vcon_of
 
 
 def signed(story: str = "granted") -> dict[str, Any]:
@@ -120,3 +121,13 @@ def test_every_changed_byte_of_a_signed_vcon_is_found() -> None:
         changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
         with pytest.raises(BundleInvalid):
             open_signed(changed, SIGNER.verifier)
+
+
+def test_a_reader_from_pypi_verifies_it() -> None:
+    """vcon 0.9.6 takes the key as PEM, and its algorithm from the protected header."""
+    public = Ed25519PublicKey.from_public_bytes(SIGNER.verifier.public)
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    body = signed()
+    assert others().Vcon.build_from_json(json.dumps(body)).verify(pem)
+    body["payload"] = signed("refused")["payload"]
+    assert not others().Vcon.build_from_json(json.dumps(body)).verify(pem)
