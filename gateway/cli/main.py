@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 calls = typer.Typer(help="Live calls of the running gateway.", no_args_is_help=True)
-evidence = typer.Typer(help="The evidence of calls: list, show, export, verify.", no_args_is_help=True)
+evidence = typer.Typer(help="The evidence of calls: list, show, export, convert, verify.", no_args_is_help=True)
 policy = typer.Typer(help="Policies: check files, explain a decision.", no_args_is_help=True)
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 prompts = typer.Typer(help="The spoken prompts.", no_args_is_help=True)

@@ -4,6 +4,7 @@ All portable forms (vCon, consent record, receipt) are written from this account
 cannot contradict each other.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,8 +13,10 @@ from typing import Any
 from gateway.evidence import canonical
 from gateway.evidence.bundle import Contents, read_bundle
 from gateway.evidence.canonical import Entry
+from gateway.evidence.errors import BundleInvalid
 
 FRAME_MS = 20
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 AGENT = "agent"
 NO_VERDICT = "none"
 """Stands for the verdict of a party about whom the log holds none."""
@@ -151,8 +154,14 @@ def account_of(contents: Contents) -> Account:
 
 
 def shifted(at: str, ms: int) -> str:
-    """Return the time *ms* milliseconds after *at*, both RFC 3339 in UTC."""
-    return canonical.timestamp(datetime.fromisoformat(at) + timedelta(milliseconds=ms))
+    """Return the time *ms* milliseconds after *at*, both RFC 3339 in UTC.
+
+    Raises `BundleInvalid` beyond the calendar.
+    """
+    try:
+        return canonical.timestamp(datetime.fromisoformat(at) + timedelta(milliseconds=ms))
+    except OverflowError:
+        raise BundleInvalid(f"a time {ms} ms away from {at} is beyond the calendar") from None
 
 
 # --- who ------------------------------------------------------------------------------------------------
@@ -256,7 +265,7 @@ def _sounds(contents: Contents) -> tuple[Sound, ...]:
                 heard_ms=_length(span for span in spans if span.get("state") == "on"),
                 paused_ms=_length(pauses),
                 pauses=len(pauses),
-                sha256=facts.sha256,
+                sha256=facts.sha256 if _DIGEST.fullmatch(facts.sha256) else "",
                 file="" if closed is None else _text(closed.facts.get("file")),
                 failed=facts.failed,
             )

@@ -69,9 +69,9 @@ def sign_vcon(vcon: Mapping[str, Any], signer: Signer) -> bytes:
     return canonical.dump({"payload": payload, "signatures": [signature]}) + b"\n"
 
 
-def is_signed(data: bytes) -> bool:
-    """Whether a file looks like a signed vCon. Proves nothing."""
-    return data.lstrip()[:64].startswith(b'{"payload":')
+def is_signed(body: Mapping[str, Any]) -> bool:
+    """Tell the signed form by its members (core-04, section 5.4). Proves nothing."""
+    return "payload" in body and "signatures" in body
 
 
 def open_signed(data: bytes, verifier: Verifier) -> dict[str, Any]:

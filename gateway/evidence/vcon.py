@@ -31,6 +31,10 @@ LOG_PROOF = "consent_gateway_log_proof"
 _TIMELINE_KINDS = ("recorder.", "recording.", "hold.", "call.recovered", "call.ended")
 _ROLES = {"agent": "agent", "caller": "customer"}
 """Our roles in the words of draft-ietf-vcon-cc-extension; anybody else is a `thirdparty`."""
+_BASES = frozenset(
+    {"consent", "contract", "legal_obligation", "vital_interests", "public_task", "legitimate_interests"}
+)
+"""The lawful bases the extension knows. For whom the log names none of them, none is claimed."""
 _TEL = re.compile(r"\+?[0-9]{2,20}", re.ASCII)
 _SIP = re.compile(r"[A-Za-z0-9_.!~*'()&=+$,;?/%-]{1,64}@[A-Za-z0-9.:\[\]-]{1,255}", re.ASCII)
 _PLACE = re.compile(r"https://[^\s\x00-\x1f\x7f]{1,2000}", re.ASCII)
@@ -78,8 +82,10 @@ def verify_vcon(data: bytes, verifier_key: str) -> Report:
     and `KeyInvalid` as `verify_bundle` does.
     """
     verifier = Verifier.parse(verifier_key)
-    signed = is_signed(data)
-    vcon = open_signed(data, verifier) if signed else _read(data)
+    vcon = _read(data)
+    signed = is_signed(vcon)
+    if signed:
+        vcon = open_signed(data, verifier)
     bundle, made_at, places = _claims(vcon)
     account = tell(bundle, verifier_key)
     named = {_filename(sound): sound.recording for sound in account.sounds}
@@ -100,8 +106,12 @@ def verify_vcon(data: bytes, verifier_key: str) -> Report:
 
 
 def is_vcon(data: bytes) -> bool:
-    """Whether a file looks like a vCon, signed or not, and not like a bundle. Proves nothing."""
-    return is_signed(data) or (b'"consent-gateway-bundle"' not in data[:512] and b'"attachments"' in data[:64])
+    """Whether a file looks like a vCon, signed or not, however it is spelled. Proves nothing."""
+    try:
+        body = _read(data)
+    except BundleInvalid:
+        return False
+    return is_signed(body) or "attachments" in body
 
 
 def _read(data: bytes) -> dict[str, Any]:
@@ -154,12 +164,12 @@ class _Writer:
             "vcon": SYNTAX,
             "uuid": vcon_uuid(account),
             "extensions": ["CC", LAWFUL_BASIS],
-            "created_at": account.began,
-            "updated_at": canonical.timestamp(made_at),
+            "created_at": _date(account.began),
+            "updated_at": _date(canonical.timestamp(made_at)),
             "parties": [*(self._party(person) for person in account.persons), self._gateway_party()],
             "dialog": dialog,
             "attachments": [
-                *(self._basis(person, dialog) for person in account.persons if person.listed),
+                *(self._basis(person, dialog) for person in account.persons if person.basis in _BASES),
                 self._timeline(),
                 self._proof(data),
             ],
@@ -189,7 +199,7 @@ class _Writer:
         dialog = [self._sound(sound) for sound in self.account.sounds]
         dialog += [self._spoken(question) for question in self.account.questions if question.text]
         if not dialog:
-            whole: dict[str, Any] = {"start": self.account.began, "parties": self._everybody()}
+            whole: dict[str, Any] = {"start": _date(self.account.began), "parties": self._everybody()}
             if self.account.connected:
                 whole |= {"type": "recording-set", "recordings": []}
             else:
@@ -206,11 +216,13 @@ class _Writer:
     def _sound(self, sound: Sound) -> dict[str, Any]:
         dialog: dict[str, Any] = {
             "type": "recording",
-            "start": sound.began,
+            "start": _date(sound.began),
             "parties": self._everybody(),
             "mediatype": "audio/x-wav",
             "filename": _filename(sound),
         }
+        if self.index.get("caller"):
+            dialog["originator"] = self.index["caller"]
         if sound.frames:
             dialog["duration"] = _seconds(sound.frames * FRAME_MS)
         place = self.places.get(sound.recording)
@@ -231,7 +243,7 @@ class _Writer:
         """A prompt is dialog of the gateway, and its text is what was spoken, letter by letter."""
         return {
             "type": "text",
-            "start": question.began,
+            "start": _date(question.began),
             "duration": _seconds(question.played_ms),
             "parties": [self.gateway, *self._asked(question)],
             "mediatype": "text/plain",
@@ -251,7 +263,7 @@ class _Writer:
         present: list[int] = []
 
         def add(party: int, at: str, event: str, **more: str) -> None:
-            events.append({"party": party, "time": at, "event": event, **more})
+            events.append({"party": party, "time": _date(at), "event": event, **more})
 
         def come(party: int, at: str) -> None:
             if party not in present:
@@ -296,7 +308,7 @@ class _Writer:
             "lawful_basis": person.basis,
             "expiration": None,
             "purpose_grants": [
-                {"purpose": purpose, "granted": allowed and granted, "granted_at": at}
+                {"purpose": purpose, "granted": allowed and granted, "granted_at": _date(at)}
                 for purpose, granted in sorted(grants.items())
             ],
             "proof_mechanisms": [self._mechanism(decision, dialog) for decision in person.decisions],
@@ -341,7 +353,7 @@ class _Writer:
         spoken_yes = answer is not None and answer.how == "speech" and decision.verdict == "granted"
         return {
             "proof_type": "verbal_confirmation" if spoken_yes else "external_system",
-            "timestamp": decision.at if answer is None else answer.at,
+            "timestamp": _date(decision.at if answer is None else answer.at),
             "proof_data": proof,
         }
 
@@ -365,7 +377,7 @@ class _Writer:
     def _attachment(self, purpose: str, start: str, party: int, encoding: str, body: Any) -> dict[str, Any]:
         return {
             "purpose": purpose,
-            "start": start,
+            "start": _date(start),
             "party": party,
             "dialog": 0,
             "mediatype": "application/json",
@@ -414,6 +426,15 @@ def _presses(facts: Mapping[str, Any], at: str) -> list[tuple[str, str, str]]:
     if isinstance(held, int) and not isinstance(held, bool) and held >= 0:
         return [(button, shifted(at, -held), at) for button in str(facts["key"])]
     return [(button, at, "") for button in str(facts["key"])]
+
+
+def _date(at: str) -> str:
+    """Return a time as core-04 wants it: RFC 8620, section 1.4, forbids a fraction of zero.
+
+    >>> _date("2026-11-24T16:00:00.000Z"), _date("2026-11-24T16:00:00.120Z")
+    ('2026-11-24T16:00:00Z', '2026-11-24T16:00:00.120Z')
+    """
+    return at.replace(".000Z", "Z")
 
 
 def _filename(sound: Sound) -> str:

@@ -5,13 +5,14 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft7Validator
+from jsonschema import Draft7Validator, FormatChecker
 
 from gateway.evidence import canonical
 from gateway.evidence.account import tell
@@ -26,6 +27,21 @@ SCHEMA = Path(__file__).parents[4] / "shared" / "vectors" / "vcon" / "vcon_json_
 MADE = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
 READER_KNOWS = sorted(STORIES.keys() - {"silent", "three"})
 """vcon 0.9.6 does not know the dialog type `recording-set` of core-04."""
+
+
+FORMATS = FormatChecker(["uuid"])
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def is_date(value: object) -> bool:
+    """Date of RFC 8620, section 1.4, which core-04 takes: RFC 3339, upper case, no fraction of zero."""
+    date = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d*[1-9]\d*)?Z", re.ASCII)
+    return isinstance(value, str) and bool(date.fullmatch(value)) and bool(datetime.fromisoformat(value))
+
+
+@FORMATS.checks("uri")
+def is_uri(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("https://") and " " not in value
 
 
 def vcon_of(story: str = "granted", **more: Any) -> dict[str, Any]:
@@ -46,7 +62,7 @@ def problems(vcon: dict[str, Any]) -> list[str]:
     if not SCHEMA.exists():
         assert os.environ.get("CI") != "true", f"{SCHEMA} is missing"
         return []
-    validator = Draft7Validator(json.loads(SCHEMA.read_text()))
+    validator = Draft7Validator(json.loads(SCHEMA.read_text()), format_checker=FORMATS)
     return [f"{list(error.absolute_path)}: {error.message}" for error in validator.iter_errors(vcon)]
 
 
@@ -63,7 +79,9 @@ def test_the_schema_does_refuse_something() -> None:
     if SCHEMA.exists():
         vcon = vcon_of()
         vcon["dialog"][0]["party_history"][0]["event"] = "pause"
-        assert len(problems(vcon)) == 1
+        vcon["created_at"] = "2026-11-24T16:00:00.000Z"
+        vcon["uuid"] = "no uuid"
+        assert len(problems(vcon)) == 3
 
 
 def test_no_parameter_is_unknown_to_the_drafts() -> None:
@@ -130,7 +148,11 @@ def test_each_verdict_becomes_a_lawful_basis(story: str, granted: bool) -> None:
     vcon = vcon_of(story)
     body = basis_of(vcon)
     assert body["purpose_grants"] == [
-        {"purpose": "recording", "granted": granted, "granted_at": body["metadata"]["history"][-1]["at"]}
+        {
+            "purpose": "recording",
+            "granted": granted,
+            "granted_at": body["metadata"]["history"][-1]["at"].replace(".000", ""),
+        }
     ]
     assert body["metadata"]["verdict"] == ("granted" if story == "spoken" else story)
     assert body["lawful_basis"] == ("legal_obligation" if story == "not_required" else "consent")
@@ -143,6 +165,41 @@ def test_nobody_is_granted_anything_without_a_verdict() -> None:
         body = basis_of(vcon, party)
         assert [grant["granted"] for grant in body["purpose_grants"]] == [False]
         assert body["proof_mechanisms"] == [] and body["metadata"]["verdict"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("what", "purposes", "granted"),
+    [
+        ("granted", {"recording": True, "transcription": False}, [True, False]),
+        ("not_required", {"analysis": False, "recording": True}, [False, True]),
+        ("refused", {"recording": True, "transcription": True}, [False, False]),
+        ("withdrawn", {"recording": True}, [False]),
+    ],
+)
+def test_a_purpose_is_granted_by_a_verdict_that_covers_and_names_it(
+    what: str, purposes: dict[str, bool], granted: list[bool]
+) -> None:
+    """Whatever a log says of purposes: under a no, nothing is granted."""
+    decided = ("verdict", {"party": "caller", "verdict": what, "basis": "consent", "purposes": purposes})
+    vcon = build_vcon(bundle_of(of(arrived(), decided)), KEY, made_at=MADE)
+    grants = basis_of(vcon)["purpose_grants"]
+    assert [(grant["purpose"], grant["granted"]) for grant in grants] == list(
+        zip(sorted(purposes), granted, strict=True)
+    )
+
+
+def test_the_caller_is_the_originator_wherever_he_stands() -> None:
+    parties = [{"role": "agent", "kind": "employee"}, {"role": "caller", "kind": "customer"}]
+    steps = [("call.arrived", {**facts, "parties": parties}) if n == 0 else (kind, facts)
+             for n, (kind, facts) in enumerate(STORIES["granted"])]  # fmt: skip
+    dialog = build_vcon(bundle_of(steps), KEY, made_at=MADE)["dialog"][0]
+    assert dialog["originator"] == 1 and "originator" not in vcon_of()["dialog"][0]
+    assert [item["party"] for item in dialog["party_history"] if item["event"] == "keydown"] == [1]
+
+
+def test_a_basis_the_extension_does_not_know_is_not_claimed() -> None:
+    vcon = build_vcon(bundle_of(of(arrived(basis="because", agent_basis="contract"))), KEY, made_at=MADE)
+    assert [item["party"] for item in attached(vcon, "lawful_basis")] == [1] and problems(vcon) == []
 
 
 def test_a_key_is_proven_by_the_log() -> None:
@@ -174,7 +231,7 @@ def test_a_recording_is_named_by_its_hash_and_its_place() -> None:
     dialog = vcon_of()["dialog"][0]
     assert (dialog["type"], dialog["duration"], dialog["parties"]) == ("recording", 3.62, [0, 1])
     assert dialog["content_hash"] == "sha256-" + base64.urlsafe_b64encode(b"\xcd" * 32).decode().rstrip("=")
-    assert dialog["start"] == "2026-11-24T16:00:07.000Z" and "url" not in dialog
+    assert dialog["start"] == "2026-11-24T16:00:07Z" and "url" not in dialog
     place = Place("https://archive.example/r1", b"\x01" * 64)
     placed = build_vcon(bundle(), KEY, made_at=MADE, places={"r1": place})
     assert placed["dialog"][0]["url"] == "https://archive.example/r1"
@@ -206,7 +263,7 @@ def test_the_party_history_has_keys_and_holds_and_the_pause_is_in_the_timeline()
         (0, "drop", None),
         (1, "drop", None),
     ]
-    assert history[1]["time"] == "2026-11-24T16:00:01.880Z" and history[2]["time"] == "2026-11-24T16:00:02.000Z"
+    assert history[1]["time"] == "2026-11-24T16:00:01.880Z" and history[2]["time"] == "2026-11-24T16:00:02Z"
     (timeline,) = attached(vcon, TIMELINE)
     kinds = [event["kind"] for event in timeline["body"]["events"]]
     assert kinds.count("recorder.command") == 4 and {"hold.set", "hold.cleared", "recording.closed"} <= set(kinds)
