@@ -40,7 +40,7 @@ from gateway.wire.rtp import RtpPacket
 from tests.support import speech
 from tests.support.spoken import recording
 
-WORDS = {"yes-i-agree": "granted", "no-thank-you": "refused", "yes-please": "granted", "i-do-not-agree": "refused"}
+WORDS = {"yes-i-agree": "granted", "no-thank-you": "refused", "i-do-not-agree": "refused"}
 """What is said, each with the verdict that it is. None of it has to be asked back."""
 AT_ONCE = 8
 BY_KEY = 2

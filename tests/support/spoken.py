@@ -41,8 +41,10 @@ class Act(IntEnum):
     FAIL = 6
     OTHER_JOB = 7
     NO_SUCH_ENGINE = 8
-    NO_SUCH_SECOND = 9
-    SECOND_LOOK = 10
+    SECOND_LOOK = 9
+    SECOND_HANGS = 10
+    SECOND_CRASHES = 11
+    SECOND_FAILS = 12
 
 
 def recording(name: str, language: str = "en") -> Samples:
@@ -62,9 +64,16 @@ def heard(*texts: str, score: float = -0.3) -> tuple[Hearing, ...]:
     return (Hearing(8_000, 0.1, tuple(Hypothesis(text, score) for text in texts)),)
 
 
-def _act(link: socket.socket, job: int, samples: bytes, known: dict[bytes, str]) -> None:
+SECOND = {Act.SECOND_HANGS: Act.HANG, Act.SECOND_CRASHES: Act.CRASH, Act.SECOND_FAILS: Act.FAIL}
+"""What is done at the second look; all of them want one."""
+
+
+def _act(link: socket.socket, job: int, look: int, samples: bytes, known: dict[bytes, str]) -> None:
     first = int.from_bytes(samples[:2], "little")
-    text, number, engine, second = known.get(samples, f"Yes, I agree. {SECRET}"), job, 0, None
+    doubt = look == 1 and first in (Act.SECOND_LOOK, *SECOND)
+    if look == 2:
+        first = next((does for asked, does in SECOND.items() if asked == first), Act.ANSWER)
+    text, number, engine = known.get(samples, f"Yes, I agree. {SECRET}"), job, look - 1
     if samples not in known:
         if first == Act.CRASH:
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -77,9 +86,8 @@ def _act(link: socket.socket, job: int, samples: bytes, known: dict[bytes, str])
             return
         number += first == Act.OTHER_JOB
         engine += 2 * (first == Act.NO_SUCH_ENGINE)
-        second = {int(Act.NO_SUCH_SECOND): 2, int(Act.SECOND_LOOK): 1}.get(first)
-    hearings = None if first == Act.FAIL else heard(text) * (1 if second is None else 2)
-    link.sendall(encode(Answer(number, engine, second, 1, hearings)))
+    hearings = None if first == Act.FAIL else heard(text)
+    link.sendall(encode(Answer(number, engine, doubt, 1, hearings)))
 
 
 def main() -> None:
@@ -102,8 +110,8 @@ def main() -> None:
     link.sendall(encode(Ready((engine, other) if part == "two" else (engine,))))
     known = {recording(name).astype("<i2").tobytes(): text for name, text in TEXTS.items()}
     while True:
-        job, _language, samples = waiting.get()
-        _act(link, job, samples, known)
+        job, _language, look, samples = waiting.get()
+        _act(link, job, look, samples, known)
 
 
 if __name__ == "__main__":

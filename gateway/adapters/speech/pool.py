@@ -70,15 +70,22 @@ class Sizes:
     ready_within_s: float = 30.0
 
 
-_Answered = tuple[Engine, Engine | None, Answer]
+_Heard = tuple[Engine, Answer]
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    """One utterance. *looks*: who heard what in it so far; the future is done when no other look is to come."""
+
     number: int
     language: str
     samples: bytes = field(repr=False)
-    answered: "asyncio.Future[_Answered | None]" = field(repr=False)
+    answered: "asyncio.Future[None]" = field(repr=False)
+    looks: list[_Heard] = field(default_factory=list, repr=False)
+
+    @property
+    def done(self) -> bool:
+        return self.answered.done()
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +119,8 @@ class RecogniserPool:
         self._argv = tuple(argv)
         self._slots: list[_Slot] = []
         self._queue: deque[_Job] = deque()
+        self._doubts: deque[_Job] = deque()
+        """Utterances for a second look. Who has not been listened to at all comes first."""
         self._numbers = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
         self._running = False
@@ -160,23 +169,22 @@ class RecogniserPool:
             return NotRecognised(Failure.LANGUAGE)
         if len(self._queue) >= self._sizes.waiting:
             return NotRecognised(Failure.FULL)
-        future: asyncio.Future[_Answered | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         job = _Job(next(self._numbers), language, utterance.astype("<i2").tobytes(), future)
         self._queue.append(job)
         self._hand_out()
+        failure = Failure.UNAVAILABLE
         try:
             async with asyncio.timeout(self._sizes.deadline_s):
-                answered = await future
+                await future
         except TimeoutError:
-            return NotRecognised(Failure.LATE, round((time.monotonic() - begun) * 1000))
+            failure = Failure.LATE
         finally:
-            with suppress(ValueError):
-                self._queue.remove(job)
+            for waiting in (self._queue, self._doubts):
+                with suppress(ValueError):
+                    waiting.remove(job)
         elapsed_ms = round((time.monotonic() - begun) * 1000)
-        if answered is None or answered[2].hearings is None:
-            return NotRecognised(Failure.UNAVAILABLE, elapsed_ms)
-        engine, second, answer = answered
-        return Recognised(engine, answer.hearings or (), answer.cpu_ms, elapsed_ms, second)
+        return _recognised(job, elapsed_ms) or NotRecognised(failure, elapsed_ms)
 
     async def stop(self) -> None:
         self._running = False
@@ -195,8 +203,7 @@ class RecogniserPool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for slot in self._slots:
             self._give_up(slot)
-        while self._queue:
-            _settle(self._queue.popleft(), None)
+        self._drain()
         self._tasks.clear()
         self._slots.clear()
 
@@ -204,12 +211,13 @@ class RecogniserPool:
 
     def _hand_out(self) -> None:
         for slot in self._slots:
-            if not self._queue:
+            waiting = self._queue or self._doubts
+            if not waiting:
                 return
             if not slot.idle or slot.writer is None:
                 continue
-            job = slot.job = self._queue.popleft()
-            slot.writer.write(encode_request(job.number, job.language, job.samples))
+            job = slot.job = waiting.popleft()
+            slot.writer.write(encode_request(job.number, job.language, 1 + len(job.looks), job.samples))
             slot.guard = asyncio.get_running_loop().call_later(self._sizes.hung_after_s, self._hung, slot)
 
     def _hung(self, slot: _Slot) -> None:
@@ -219,14 +227,16 @@ class RecogniserPool:
 
     def _take(self, slot: _Slot, answer: Answer) -> None:
         job = slot.job
-        known = range(len(slot.engines))
-        if job is None or job.number != answer.job or answer.engine not in known or answer.second not in (None, *known):
+        if job is None or job.number != answer.job or not 0 <= answer.engine < len(slot.engines):
             raise WireError("an answer to nothing that was asked")
         slot.job = None
         if slot.guard is not None:
             slot.guard.cancel()
-        second = None if answer.second is None else slot.engines[answer.second]
-        _settle(job, (slot.engines[answer.engine], second, answer))
+        job.looks.append((slot.engines[answer.engine], answer))
+        if answer.doubt and len(job.looks) == 1 and not job.done:
+            self._doubts.append(job)
+        else:
+            _settle(job)
         self._hand_out()
 
     def _give_up(self, slot: _Slot) -> None:
@@ -235,10 +245,15 @@ class RecogniserPool:
         if slot.guard is not None:
             slot.guard.cancel()
         if job is not None:
-            _settle(job, None)
+            _settle(job)
         if not self.engines:
-            while self._queue:
-                _settle(self._queue.popleft(), None)
+            self._drain()
+
+    def _drain(self) -> None:
+        """Nobody is left to listen."""
+        for waiting in (self._queue, self._doubts):
+            while waiting:
+                _settle(waiting.popleft())
 
     # --- processes ----------------------------------------------------------------------------------------
 
@@ -315,9 +330,19 @@ class RecogniserPool:
                 self._hand_out()
 
 
-def _settle(job: _Job, result: _Answered | None) -> None:
-    if not job.answered.done():
-        job.answered.set_result(result)
+def _settle(job: _Job) -> None:
+    if not job.done:
+        job.answered.set_result(None)
+
+
+def _recognised(job: _Job, elapsed_ms: int) -> Recognised | None:
+    """Return what was heard, by one engine alone where the second was late or lost; None where nobody heard it."""
+    heard = [(engine, answer) for engine, answer in job.looks if answer.hearings is not None]
+    if not heard:
+        return None
+    hearings = tuple(hearing for _, answer in heard for hearing in answer.hearings or ())
+    second = heard[1][0] if len(heard) > 1 else None
+    return Recognised(heard[0][0], hearings, sum(answer.cpu_ms for _, answer in job.looks), elapsed_ms, second)
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

@@ -95,18 +95,34 @@ class Whisper:
         return Hearing(window_ms, round(min(1.0, float(result.no_speech_prob)), 3), hypotheses)
 
 
-def listen(first: Whisper, second: Whisper | None, utterance: Samples, language: str) -> tuple[Hearing, ...]:
-    """Return what *first* hears in *utterance* (int16 mono 8 kHz), its noise turned down; behind it, where that left a
-    doubt, what is heard at a second look: *second*'s, or its own with more silence. Nothing is ever cut."""
+def first_look(engine: Whisper, utterance: Samples, language: str, *, alone: bool) -> tuple[Hearing, ...]:
+    """Return what is heard in *utterance* (int16 mono 8 kHz), its noise turned down. *alone*: no other engine can be
+    asked, so what could not be believed is looked at again, with more silence. Nothing is ever cut."""
     quieter = without_noise(utterance)
-    short = len(quieter) <= (FIRST_WINDOW_MS - MINIMUM_TAIL_MS) * 8
-    window_ms = FIRST_WINDOW_MS if short else WHOLE_WINDOW_MS
-    heard = first.hear(quieter, language, window_ms)
-    if second is not None:
-        return (heard, second.hear(quieter, language, window_ms)) if wants_another_look(heard, language) else (heard,)
-    if short and wants_another_pass(heard, language):
-        return heard, first.hear(quieter, language, WHOLE_WINDOW_MS)
+    window_ms = _window_ms(quieter)
+    heard = engine.hear(quieter, language, window_ms)
+    if alone and window_ms < WHOLE_WINDOW_MS and wants_another_pass(heard, language):
+        return heard, engine.hear(quieter, language, WHOLE_WINDOW_MS)
     return (heard,)
+
+
+def second_look(engine: Whisper, utterance: Samples, language: str) -> tuple[Hearing, ...]:
+    """Return what another engine hears in the same sound."""
+    quieter = without_noise(utterance)
+    return (engine.hear(quieter, language, _window_ms(quieter)),)
+
+
+def listen(first: Whisper, second: Whisper | None, utterance: Samples, language: str) -> tuple[Hearing, ...]:
+    """Return what *first* hears, and behind it what *second* does where that left a doubt."""
+    heard = first_look(first, utterance, language, alone=second is None)
+    if second is None or not wants_another_look(heard[0], language):
+        return heard
+    return heard + second_look(second, utterance, language)
+
+
+def _window_ms(utterance: Samples) -> int:
+    short = len(utterance) <= (FIRST_WINDOW_MS - MINIMUM_TAIL_MS) * 8
+    return FIRST_WINDOW_MS if short else WHOLE_WINDOW_MS
 
 
 def _score(given: float, tokens: int) -> float:

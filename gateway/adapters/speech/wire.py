@@ -35,34 +35,37 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What engine number *engine* heard in the utterance of request *job*, and *second* at the second look, if that was
-    another; None: it failed."""
+    """What engine number *engine* heard in the utterance of request *job*; None: it failed. *doubt*: another engine
+    should look at the same sound."""
 
     job: int
     engine: int
-    second: int | None
+    doubt: bool
     cpu_ms: int
     hearings: tuple[Hearing, ...] | None
 
 
-def encode_request(job: int, language: str, samples: bytes) -> bytes:
-    """Return a request: *samples* is int16 mono 8 kHz, little-endian."""
-    head = json.dumps({"job": job, "language": language, "bytes": len(samples)}, separators=(",", ":"))
+def encode_request(job: int, language: str, look: int, samples: bytes) -> bytes:
+    """Return a request: *samples* is int16 mono 8 kHz, little-endian; *look*: 1, or 2 for that of another engine."""
+    fields = {"job": job, "language": language, "look": look, "bytes": len(samples)}
+    head = json.dumps(fields, separators=(",", ":"))
     return head.encode() + b"\n" + samples
 
 
-def decode_request(line: bytes) -> tuple[int, str, int]:
-    """Return job, language and the number of bytes that follow. Raises `WireError`."""
+def decode_request(line: bytes) -> tuple[int, str, int, int]:
+    """Return job, language, look and the number of bytes that follow. Raises `WireError`."""
     try:
         fields = json.loads(line)
-        job, language, size = fields["job"], fields["language"], fields["bytes"]
+        job, language, look, size = fields["job"], fields["language"], fields["look"], fields["bytes"]
     except (ValueError, KeyError, TypeError):
         raise WireError("not a request") from None
-    if not (isinstance(job, int) and isinstance(language, str) and isinstance(size, int)):
+    if not (isinstance(job, int) and isinstance(language, str) and isinstance(size, int)) or type(look) is not int:
+        raise WireError("not a request")
+    if look not in (1, 2):
         raise WireError("not a request")
     if not 0 < size <= 2 * MAX_SAMPLES or size % 2:
         raise WireError("not the size of an utterance")
-    return job, language, size
+    return job, language, look, size
 
 
 def encode(message: Ready | Unusable | Answer) -> bytes:
@@ -82,8 +85,8 @@ def decode(line: bytes) -> Ready | Unusable | Answer:
         if kind == "Answer":
             heard = fields["hearings"]
             hearings = None if heard is None else _hearings(heard)
-            second = None if fields["second"] is None else int(fields["second"])
-            return Answer(int(fields["job"]), int(fields["engine"]), second, int(fields["cpu_ms"]), hearings)
+            numbers = int(fields["job"]), int(fields["engine"])
+            return Answer(*numbers, fields["doubt"] is True, int(fields["cpu_ms"]), hearings)
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise WireError("not a line of a speech worker")

@@ -24,8 +24,9 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from gateway.adapters.speech.models import Choice, read_model
-from gateway.adapters.speech.whisper import FIRST_WINDOW_MS, Whisper, listen
+from gateway.adapters.speech.whisper import FIRST_WINDOW_MS, Whisper, first_look, second_look
 from gateway.adapters.speech.wire import MAX_LINE_BYTES, Answer, Ready, Unusable, WireError, decode_request, encode
+from gateway.domain.spoken import wants_another_look
 from gateway.ports.recogniser import RecogniserUnusable, base_language
 
 PR_SET_PDEATHSIG: Final = 1
@@ -63,18 +64,19 @@ def keep_nothing() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-Request = tuple[int, str, bytes]
+Request = tuple[int, str, int, bytes]
+"""Number, language, look, samples."""
 
 
 def _requests(stream: BinaryIO, waiting: "queue.SimpleQueue[Request]") -> None:
     """Read requests until the socket ends, and end the process then, whatever it is doing."""
     with suppress(OSError, WireError):
         while line := stream.readline(MAX_LINE_BYTES):
-            job, language, size = decode_request(line)
+            job, language, look, size = decode_request(line)
             samples = stream.read(size)
             if len(samples) != size:
                 break
-            waiting.put((job, language, samples))
+            waiting.put((job, language, look, samples))
     os._exit(0)
 
 
@@ -84,18 +86,22 @@ def _serving(engines: Sequence[Whisper], language: str) -> list[int]:
 
 
 def answer(engines: Sequence[Whisper], request: Request) -> Answer:
-    """Listen to one utterance: the first engine that knows the language, and where it doubts, the next that does. Never
-    raises: what goes wrong with one caller's words is told without them."""
-    job, language, samples = request
+    """Look once at one utterance: with the first engine that knows the language, or for the second look with the next.
+    Never raises: what goes wrong with one caller's words is told without them."""
+    job, language, look, samples = request
     begun = time.process_time()
-    first, second, *_ = (*_serving(engines, language), None, None)
-    hearings = None
-    if first is not None:
+    serving = _serving(engines, language)
+    hearings, doubt = None, False
+    if look <= len(serving):
+        engine, utterance = engines[serving[look - 1]], np.frombuffer(samples, "<i2").astype(np.int16)
         with suppress(Exception):
-            other = None if second is None else engines[second]
-            hearings = listen(engines[first], other, np.frombuffer(samples, "<i2").astype(np.int16), language)
-    asked = second if hearings is not None and len(hearings) > 1 else None
-    return Answer(job, first or 0, asked, round((time.process_time() - begun) * 1000), hearings)
+            if look > 1:
+                hearings = second_look(engine, utterance, language)
+            else:
+                hearings = first_look(engine, utterance, language, alone=len(serving) == 1)
+                doubt = len(serving) > 1 and wants_another_look(hearings[0], language)
+    number = serving[look - 1] if look <= len(serving) else 0
+    return Answer(job, number, doubt, round((time.process_time() - begun) * 1000), hearings)
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ async def ask(opened: RecogniserPool, act: Act) -> Failure | None:
     return recognition.failure if isinstance(recognition, NotRecognised) else None
 
 
-@pytest.mark.parametrize("act", [Act.CRASH, Act.RUBBISH, Act.OTHER_JOB, Act.NO_SUCH_ENGINE, Act.NO_SUCH_SECOND])
+@pytest.mark.parametrize("act", [Act.CRASH, Act.RUBBISH, Act.OTHER_JOB, Act.NO_SUCH_ENGINE])
 async def test_a_worker_that_breaks_costs_one_answer_and_is_replaced(act: Act, logged: list[EventDict]) -> None:
     async with pool() as opened:
         before = opened.worker_pids
@@ -84,8 +84,42 @@ async def test_a_second_look_says_whose_it_is() -> None:
         recognition = await opened.recognise(utterance(Act.SECOND_LOOK), "en")
         assert isinstance(recognition, Recognised) and len(recognition.hearings) == 2
         assert (recognition.engine, recognition.second) == (first, second)
+        assert recognition.cpu_ms == 2
         recognition = await opened.recognise(utterance(Act.ANSWER), "en")
         assert isinstance(recognition, Recognised) and recognition.second is None
+
+
+@pytest.mark.parametrize("act", [Act.SECOND_HANGS, Act.SECOND_CRASHES, Act.SECOND_FAILS])
+async def test_where_the_second_look_is_late_or_lost_the_first_counts_alone(act: Act) -> None:
+    async with pool(part="two", deadline_s=0.6, hung_after_s=5) as opened:
+        recognition = await opened.recognise(utterance(act), "en")
+        assert isinstance(recognition, Recognised)
+        assert recognition.second is None and len(recognition.hearings) == 1
+
+
+async def test_who_was_not_listened_to_comes_before_a_second_look() -> None:
+    async with pool(part="two") as opened:
+        order: list[Act] = []
+
+        async def asks(act: Act) -> None:
+            await opened.recognise(utterance(act), "en")
+            order.append(act)
+
+        acts = (Act.SECOND_LOOK, Act.ANSWER, Act.SLOW)
+        await asyncio.gather(*(asks(act) for act in acts))
+        assert order == [Act.ANSWER, Act.SLOW, Act.SECOND_LOOK]
+
+
+async def test_a_second_look_is_not_taken_for_somebody_who_has_gone() -> None:
+    async with pool(part="two") as opened:
+        asked = spawn(opened.recognise(utterance(Act.SECOND_LOOK), "en"), name="asks")
+        slow = spawn(opened.recognise(utterance(Act.SLOW), "en"), name="asks")
+        await asyncio.sleep(0.1)
+        asked.cancel()
+        with suppress(asyncio.CancelledError):
+            await asked
+        assert isinstance(await slow, Recognised)
+        assert await ask(opened, Act.ANSWER) is None
 
 
 async def test_a_worker_that_hangs_is_late_and_replaced() -> None:

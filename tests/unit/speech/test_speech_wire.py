@@ -30,9 +30,9 @@ HEARINGS = (Hearing(8_000, 0.125, (Hypothesis('Yes, "I" agree.\n', -0.25), Hypot
     [
         Ready((ENGINE, ENGINE)),
         Unusable("install it"),
-        Answer(7, 1, None, 120, HEARINGS),
-        Answer(7, 0, 1, 9, HEARINGS),
-        Answer(7, 0, None, 0, None),
+        Answer(7, 1, True, 120, HEARINGS),
+        Answer(7, 0, False, 9, HEARINGS),
+        Answer(7, 0, False, 0, None),
     ],
 )
 def test_what_is_said_is_understood(message: Ready | Unusable | Answer) -> None:
@@ -42,15 +42,21 @@ def test_what_is_said_is_understood(message: Ready | Unusable | Answer) -> None:
 
 
 def test_a_request_is_a_line_and_the_sound_behind_it() -> None:
-    line, sound = encode_request(3, "en", b"\n\x00" * 10).split(b"\n", 1)
-    assert decode_request(line) == (3, "en", 20)
+    line, sound = encode_request(3, "en", 2, b"\n\x00" * 10).split(b"\n", 1)
+    assert decode_request(line) == (3, "en", 2, 20)
     assert sound == b"\n\x00" * 10
 
 
 @pytest.mark.parametrize("size", [0, -2, 3, 2 * MAX_SAMPLES + 2])
 def test_sound_of_another_size_is_refused(size: int) -> None:
     with pytest.raises(WireError, match="size"):
-        decode_request(f'{{"job": 1, "language": "en", "bytes": {size}}}'.encode())
+        decode_request(f'{{"job": 1, "language": "en", "look": 1, "bytes": {size}}}'.encode())
+
+
+@pytest.mark.parametrize("look", ["0", "3", "true", '"1"', "null"])
+def test_another_look_than_two_is_refused(look: str) -> None:
+    with pytest.raises(WireError, match="not a request"):
+        decode_request(f'{{"job": 1, "language": "en", "look": {look}, "bytes": 20}}'.encode())
 
 
 @given(st.binary(max_size=200) | st.sampled_from([b"[]", b"{}", b'{"Ready": 1}', b'{"Answer": {"job": "x"}}', b"1"]))
@@ -64,7 +70,7 @@ def test_whatever_else_comes_is_refused_without_being_quoted(line: bytes) -> Non
 def test_the_longest_answer_fits_a_line() -> None:
     """Two passes with five texts each of 32 tokens, each of ten characters that JSON spells out."""
     worst = Hearing(30_000, 0.123, tuple(Hypothesis("ü" * 320, -0.123) for _ in range(5)))
-    assert len(encode(Answer(1, 0, 1, 1, (worst, worst)))) < MAX_LINE_BYTES
+    assert len(encode(Answer(1, 0, True, 1, (worst, worst)))) < MAX_LINE_BYTES
 
 
 def test_a_setup_survives_the_command_line() -> None:
