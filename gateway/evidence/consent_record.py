@@ -4,10 +4,10 @@ The form is that of the DPV community group's guide (https://w3id.org/dpv/guides
 personal value: its data subject is "the party *caller* of call *X*".
 """
 
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from gateway.evidence import canonical
 from gateway.evidence.account import Account, Answer, Decision, Person
@@ -60,7 +60,7 @@ def consent_records(account: Account, *, made_at: datetime, controller: str = ""
 
 
 def _record(account: Account, person: Person, controller: str, made_at: datetime) -> dict[str, Any]:
-    identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{account.origin}/{account.call}/{person.name}"))
+    identifier = str(uuid5(NAMESPACE_URL, f"{account.origin}/{account.call}/{person.name}"))
     record: dict[str, Any] = {
         "@id": f"urn:uuid:{identifier}",
         "@type": "dpv:ConsentRecord",

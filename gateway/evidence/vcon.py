@@ -9,11 +9,11 @@ import base64
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from gateway.evidence import canonical
 from gateway.evidence.account import FRAME_MS, Account, Decision, Person, Question, Sound, shifted, tell
@@ -71,7 +71,7 @@ def vcon_uuid(account: Account) -> str:
     began_ms = round(datetime.fromisoformat(account.began).timestamp() * 1000)
     origin = int.from_bytes(hashlib.sha1(account.origin.encode(), usedforsecurity=False).digest(), "big") >> 98
     place = account.contents.places[0] % 4096
-    return str(uuid.UUID(int=(began_ms % 2**48) << 80 | 8 << 76 | place << 64 | 2 << 62 | origin))
+    return str(UUID(int=(began_ms % 2**48) << 80 | 8 << 76 | place << 64 | 2 << 62 | origin))
 
 
 def verify_vcon(data: bytes, verifier_key: str) -> Report:

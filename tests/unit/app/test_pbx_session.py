@@ -181,6 +181,7 @@ async def test_a_pbx_that_does_not_take_the_verdict_records_nothing(desk: Desk) 
     line(desk).fail = pbx.PbxUnavailable("no answer")
     await answers(desk, "1", "granted")
     await desk.sends(media.HangUp)
+    await desk.until(lambda: desk.facts("recording.closed"))
     assert desk.facts("recording.closed")[0]["failed"] == "the PBX did not take the verdict"
 
 
@@ -546,6 +547,7 @@ async def test_a_registry_that_does_not_take_the_recording_leaves_the_call_unrec
     await desk.sends(media.HangUp)
     assert [did[1]["CONSENT_VERDICT"] for did in line(desk).did if did[0] == "tell"] == ["unknown"]
     assert ("expect", CALL) not in line(desk).did
+    await desk.until(lambda: desk.facts("recording.closed"))
     assert desk.facts("recording.closed")[0]["failed"] == "the registry did not take the recording"
 
 
