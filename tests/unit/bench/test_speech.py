@@ -286,7 +286,7 @@ def test_the_recordings_of_the_tests_are_measured_as_a_folder(
     cli.main(["--corpus", str(tmp_path), "--condition", "clean", "--json", "--heard", str(kept)])
     rows = json.loads(capsys.readouterr().out)["conditions"]["clean"]
     assert rows["other"]["first"]["yes"] == rows["no"]["first"]["yes"] == 0
-    assert rows["yes"]["first"]["yes"] == 2 and rows["yes"]["first"]["confirm"] == 1
+    assert rows["yes"]["first"]["yes"] == 1 and rows["yes"]["first"]["confirm"] == 2
     assert rows["no"]["first"]["no"] == 3
     lines = [json.loads(line) for line in kept.read_text().splitlines()]
     assert len(lines) == 11 and any(line["passes"] and line["decision"] == "confirm" for line in lines)
