@@ -36,6 +36,12 @@ def run(script: Script, out: Path, *, path: str, as_json: bool) -> int:
     if script.answer_wav is not None and not script.speaks:
         complain("--answer-wav is what the caller says: it goes with --answer say-yes or --answer say-no")
         return 2
+    if script.speaks and script.answer_wav is None and script.language != "en":
+        complain(
+            f"the demonstration's own caller answers in English only: with --language {script.language}, say it "
+            "yourself with --answer-wav FILE"
+        )
+        return 2
     if (out / "var").exists():
         shutil.rmtree(out / "var")
     out.mkdir(parents=True, exist_ok=True)

@@ -148,8 +148,15 @@ async def test_an_answer_that_is_no_answer_of_a_caller_is_wrong_usage(tmp_path: 
 
 
 async def test_a_language_that_nobody_understands_is_said(tmp_path: Path) -> None:
-    code, _, complaint = await run("demo", "--answer", "say-yes", "--language", "de", cwd=tmp_path)
+    english = {"CONSENT_GATEWAY_SPEECH__ENGINES": '["tiny.en"]'}
+    spoken = ("demo", "--answer", "say-yes", "--language", "de", "--answer-wav", str(NO_ANSWER))
+    code, _, complaint = await run(*spoken, cwd=tmp_path, **english)
     assert code == 3 and 'nobody listens for spoken answers in "de"' in complaint
+
+
+async def test_the_demonstrations_own_caller_speaks_english_and_says_so(tmp_path: Path) -> None:
+    code, _, complaint = await run("demo", "--answer", "say-no", "--language", "fr", cwd=tmp_path)
+    assert code == 2 and "answers in English only" in complaint and "--answer-wav FILE" in complaint
 
 
 def test_barging_in_ends_the_prompt_and_an_early_key_counts_for_nothing(demos: dict[str, Ended]) -> None:
