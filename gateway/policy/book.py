@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from gateway.domain.rules import MAY_OBJECT, Basis, FailMode, Rules
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.lines import key_lines, line_of
 from gateway.policy.model import Minima, PolicyFile
+from gateway.policy.tables import parse_toml
 
 PromptMinima = Callable[[str], Minima]
 """Language -> how much of its prompts must be heard."""
@@ -44,16 +44,7 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 def parse_policy(data: bytes, source: str) -> Policy:
     """Read one policy. Raises `PolicyError` with file, line and remedy for everything that is wrong."""
-    try:
-        text = data.decode()
-        table = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise PolicyError([Problem(source, line, "not UTF-8: save the file as UTF-8")]) from None
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"at line (\d+)", str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
-        raise PolicyError([Problem(source, line, f"not TOML: {str(error).partition(' (at')[0]}")]) from None
+    text, table = parse_toml(data, source)
     try:
         file = PolicyFile.model_validate(table)
     except ValidationError as invalid:

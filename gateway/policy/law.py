@@ -13,10 +13,9 @@ from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
 
 from gateway.policy.errors import PolicyError, Problem
-from gateway.policy.tables import PLACE, Table, read_table
+from gateway.policy.tables import PLACE, Table, clash, read_table
 
 LAW_FILES = ("us.toml", "ca.toml", "eea.toml", "gb.toml", "ch.toml")
 """The shipped tables, in the folder `law` of this package."""
@@ -69,19 +68,11 @@ class _RowTable(Table):
     @model_validator(mode="after")
     def _coherent(self) -> "_RowTable":
         if self.strictest is not None and self.status is not Status.CONTESTED:
-            raise PydanticCustomError(
-                "clash",
-                'only a row with status = "contested" has a strictest reading: leave it out',
-                {"path": ["strictest"]},
-            )
+            raise clash('only a row with status = "contested" has a strictest reading: leave it out', "strictest")
         if self.strictest is Rule.ONE_PARTY and self.rule is Rule.ALL_PARTY:
-            raise PydanticCustomError(
-                "clash", 'strictest is looser than rule: write "all_party" or leave it out', {"path": ["strictest"]}
-            )
+            raise clash('strictest is looser than rule: write "all_party" or leave it out', "strictest")
         if self.status is Status.UNKNOWN and self.rule is Rule.ONE_PARTY:
-            raise PydanticCustomError(
-                "clash", 'what is unknown counts as the strictest: write rule = "all_party"', {"path": ["rule"]}
-            )
+            raise clash('what is unknown counts as the strictest: write rule = "all_party"', "rule")
         return self
 
 

@@ -5,10 +5,10 @@ Times are whole milliseconds. Defaults are the most protective that still lets a
 
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gateway.domain.rules import MAY_OBJECT, Basis, FailMode, Joining, PauseLimitAction, Rules
+from gateway.policy.tables import Table, clash
 
 DIGITS = "0123456789*#ABCD"
 Key = Annotated[str, StringConstraints(pattern=r"^[0-9*#A-D]$")]
@@ -28,17 +28,13 @@ class Minima(NamedTuple):
     confirm_spoken: int = 3_000
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Match(_Table):
+class Match(Table):
     """Which calls the policy is for: patterns with `*` and `?` on the called number. An empty list is every call."""
 
     called: tuple[str, ...] = Field(default=(), strict=False)
 
 
-class Ask(_Table):
+class Ask(Table):
     """The question: keys, attempts, times."""
 
     accept_keys: tuple[Key, ...] = Field(default=("1",), min_length=1, strict=False)
@@ -55,7 +51,7 @@ class Ask(_Table):
     asking sentence ends."""
 
 
-class Codes(_Table):
+class Codes(Table):
     """Keys that work in the middle of the call."""
 
     withdraw: Code = "*9"
@@ -65,7 +61,7 @@ class Codes(_Table):
     gap_ms: int = Field(default=3_000, ge=500, le=10_000)
 
 
-class Pause(_Table):
+class Pause(Table):
     """How long a pause may last, and how a forgotten one ends."""
 
     limit_ms: int = Field(default=180_000, ge=0, le=3_600_000)
@@ -73,7 +69,7 @@ class Pause(_Table):
     at_limit: PauseLimitAction = Field(default=PauseLimitAction.STAY_PAUSED, strict=False)
 
 
-class Recording(_Table):
+class Recording(Table):
     """What the recorder does."""
 
     look_behind_ms: int = Field(default=0, ge=0, le=5_000)
@@ -83,7 +79,7 @@ class Recording(_Table):
     """A recorder that was told to start, pause or resume and was not seen to: it is stopped, or only shown."""
 
 
-class JoiningTable(_Table):
+class JoiningTable(Table):
     """Who joins a recorded conversation and is covered by nothing: a stranger the call is transferred to."""
 
     what: Joining | None = Field(default=None, strict=False)
@@ -98,12 +94,7 @@ class JoiningTable(_Table):
         return what, Basis.CONSENT if what is Joining.ASK else self.basis or basis
 
 
-def _clash(message: str, *path: str) -> PydanticCustomError:
-    """An error of several keys together; *path* is the key to change, whose line is shown."""
-    return PydanticCustomError("clash", "{message}", {"message": message, "path": path})
-
-
-class PolicyFile(_Table):
+class PolicyFile(Table):
     """One policy file."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -137,37 +128,37 @@ class PolicyFile(_Table):
         keys = [*self.ask.accept_keys, *self.ask.refuse_keys, *self.ask.repeat_keys]
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
-            raise _clash(
+            raise clash(
                 f"key {doubled[0]} has two meanings in [ask]: give accept, refuse and repeat keys of their own", "ask"
             )
         codes = {name: getattr(self.codes, name) for name in ("withdraw", "reconsent", "pause", "resume")}
         for name, code in codes.items():
             if code[0] in keys:
-                raise _clash(
+                raise clash(
                     f"code {code} begins with the answer key {code[0]}: begin codes with a key [ask] does not use",
                     *("codes", name),
                 )
             if any(other.startswith(code) for place, other in codes.items() if place != name):
-                raise _clash(
+                raise clash(
                     f"code {code} is also the beginning of another code: it could never be told apart",
                     *("codes", name),
                 )
         if self.basis is not Basis.CONSENT and not self.justification:
-            raise _clash(
+            raise clash(
                 f'basis "{self.basis}" needs a justification: name the law, contract or assessment it rests on', "basis"
             )
         if self.asks and self.announce is not None:
-            raise _clash("consent is asked for, not announced: leave announce out, or choose another basis", "announce")
+            raise clash("consent is asked for, not announced: leave announce out, or choose another basis", "announce")
         joining, basis = self.joining.under(self.basis)
         if joining is Joining.ANNOUNCE and basis is Basis.CONSENT:
-            raise _clash(
+            raise clash(
                 'nobody consents by being told: give [joining] a basis such as "legitimate_interests", or what = "ask"',
                 *("joining", "what"),
             )
         if self.joining.basis is not None and joining is not Joining.ANNOUNCE:
-            raise _clash('only what = "announce" has a basis of its own: leave it out', "joining", "basis")
+            raise clash('only what = "announce" has a basis of its own: leave it out', "joining", "basis")
         if self.joining.basis is not None and not self.joining.justification:
-            raise _clash(
+            raise clash(
                 f'basis "{basis}" needs a justification: name the law, contract or assessment it rests on',
                 *("joining", "basis"),
             )

@@ -22,10 +22,9 @@ from phonenumbers import (
     PhoneNumberType,
 )
 from pydantic import Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
 
 from gateway.policy.law import TableId
-from gateway.policy.tables import PLACE, Table, read_table
+from gateway.policy.tables import PLACE, Table, clash, read_table
 
 AREA_CODES_FILE = "nanp.toml"
 """The shipped table of area codes, in the folder `law` of this package."""
@@ -182,10 +181,6 @@ Place = Annotated[str, StringConstraints(pattern=PLACE)]
 AreaCode = Annotated[str, StringConstraints(pattern=r"^[2-9][0-9]{2}$")]
 
 
-def _clash(message: str, *path: str) -> PydanticCustomError:
-    return PydanticCustomError("clash", "{message}", {"message": message, "path": path})
-
-
 class _AreaCodesFile(Table):
     version: str
     date: datetime.date
@@ -199,9 +194,9 @@ class _AreaCodesFile(Table):
         for place, codes in self.places.items():
             for code in codes:
                 if code in placeless:
-                    raise _clash(f"{code} is of no place too: leave it out of one of them", "places", place)
+                    raise clash(f"{code} is of no place too: leave it out of one of them", "places", place)
                 if codes.count(code) > 1:
-                    raise _clash(f"{code} is there twice: leave one out", "places", place)
+                    raise clash(f"{code} is there twice: leave one out", "places", place)
         return self
 
 

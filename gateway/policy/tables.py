@@ -2,9 +2,10 @@
 
 import re
 import tomllib
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.lines import key_lines, line_of
@@ -21,7 +22,7 @@ _REMEDIES = {
 
 
 class Table(BaseModel):
-    """A table of a data file: frozen, strict, every unknown key refused."""
+    """A table of a file: frozen, strict, every unknown key refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -29,11 +30,16 @@ class Table(BaseModel):
 TableType = TypeVar("TableType", bound=Table)
 
 
-def read_table(model: type[TableType], data: bytes, source: str) -> TableType:
-    """Return *data*, a TOML document, as *model*. Raises `PolicyError` with every problem, by line."""
+def clash(message: str, *path: str) -> PydanticCustomError:
+    """An error of several keys together; *path* is the key to change, whose line is shown."""
+    return PydanticCustomError("clash", "{message}", {"message": message, "path": path})
+
+
+def parse_toml(data: bytes, source: str) -> tuple[str, dict[str, Any]]:
+    """Return a TOML document as text and as a table. Raises `PolicyError` with the line of what is no TOML."""
     try:
         text = data.decode()
-        table = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise PolicyError([Problem(source, line, "not UTF-8: save the file as UTF-8")]) from None
@@ -41,6 +47,11 @@ def read_table(model: type[TableType], data: bytes, source: str) -> TableType:
         found = re.search(r"at line (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1
         raise PolicyError([Problem(source, line, f"not TOML: {str(error).partition(' (at')[0]}")]) from None
+
+
+def read_table(model: type[TableType], data: bytes, source: str) -> TableType:
+    """Return *data*, a TOML document, as *model*. Raises `PolicyError` with every problem, by line."""
+    text, table = parse_toml(data, source)
     try:
         return model.model_validate(table)
     except ValidationError as invalid:

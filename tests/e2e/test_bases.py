@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters.softphone import Call
 from gateway.domain import commands as do
 from gateway.domain.rules import MAY_OBJECT, Basis
 from tests.e2e.test_calls import Scene, scene, talking
@@ -22,6 +23,12 @@ def under(basis: Basis, *more: str) -> dict[str, str]:
 def told(s: Scene, call_id: str) -> list[str]:
     prompts = [what for _, what in s.journal.of(call_id, do.PlayPrompt)]
     return [what.prompt for what in prompts if isinstance(what, do.PlayPrompt)]
+
+
+async def objects(call: Call) -> None:
+    for key in "*9":
+        await call.send_digit(key, 80)
+        await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("basis", OTHERS)
@@ -49,9 +56,7 @@ async def test_who_objects_while_he_is_told_is_connected_and_not_recorded(tmp_pa
     async with scene(tmp_path, lengths_ms={"announced_may_object": 1_500}, **under(basis)) as s:
         call, session = await s.call()
         assert await session.wait_for(lambda: session.call.parties["caller"].state == "announcing", 3_000)
-        for key in "*9":
-            await call.send_digit(key, 80)
-            await asyncio.sleep(0.1)
+        await objects(call)
         agent = await s.agent_answers()
         await talking(session)
         await asyncio.sleep(0.3)
@@ -66,9 +71,7 @@ async def test_where_there_is_no_right_to_object_the_code_stops_nothing(tmp_path
     async with scene(tmp_path, lengths_ms={"announced": 1_500}, **under(basis)) as s:
         call, session = await s.call()
         assert await session.wait_for(lambda: session.call.parties["caller"].state == "announcing", 3_000)
-        for key in "*9":
-            await call.send_digit(key, 80)
-            await asyncio.sleep(0.1)
+        await objects(call)
         agent = await s.agent_answers()
         await talking(session)
         assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)

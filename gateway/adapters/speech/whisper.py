@@ -113,7 +113,8 @@ def second_look(engine: Whisper, utterance: Samples, language: str) -> tuple[Hea
 
 
 def listen(first: Whisper, second: Whisper | None, utterance: Samples, language: str) -> tuple[Hearing, ...]:
-    """Return what *first* hears, and behind it what *second* does where that left a doubt."""
+    """Return what *first* hears, and behind it what *second* does where that left a doubt: in one process and at once
+    what a worker and the pool do with everybody else's first look in between."""
     heard = first_look(first, utterance, language, alone=second is None)
     if second is None or not wants_another_look(heard[0], language):
         return heard

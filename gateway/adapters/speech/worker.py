@@ -80,27 +80,23 @@ def _requests(stream: BinaryIO, waiting: "queue.SimpleQueue[Request]") -> None:
     os._exit(0)
 
 
-def _serving(engines: Sequence[Whisper], language: str) -> list[int]:
-    tongue = base_language(language)
-    return [number for number, each in enumerate(engines) if tongue in each.engine.languages]
-
-
 def answer(engines: Sequence[Whisper], request: Request) -> Answer:
     """Look once at one utterance: with the first engine that knows the language, or for the second look with the next.
     Never raises: what goes wrong with one caller's words is told without them."""
     job, language, look, samples = request
     begun = time.process_time()
-    serving = _serving(engines, language)
-    hearings, doubt = None, False
+    tongue = base_language(language)
+    serving = [number for number, each in enumerate(engines) if tongue in each.engine.languages]
+    number, hearings, doubt = 0, None, False
     if look <= len(serving):
-        engine, utterance = engines[serving[look - 1]], np.frombuffer(samples, "<i2").astype(np.int16)
+        number, alone = serving[look - 1], len(serving) == 1
+        utterance = np.frombuffer(samples, "<i2").astype(np.int16)
         with suppress(Exception):
             if look > 1:
-                hearings = second_look(engine, utterance, language)
+                hearings = second_look(engines[number], utterance, language)
             else:
-                hearings = first_look(engine, utterance, language, alone=len(serving) == 1)
-                doubt = len(serving) > 1 and wants_another_look(hearings[0], language)
-    number = serving[look - 1] if look <= len(serving) else 0
+                hearings = first_look(engines[number], utterance, language, alone=alone)
+                doubt = not alone and wants_another_look(hearings[0], language)
     return Answer(job, number, doubt, round((time.process_time() - begun) * 1000), hearings)
 
 
