@@ -131,5 +131,6 @@ def note(judgement: Judgement) -> None:
     for name, values in judgement.margins.items():
         FIGURES.setdefault(f"mapped: {name}", []).extend(values)
     FIGURES.setdefault("mapped: packets in a recording", []).append(judgement.packets)
+    FIGURES.setdefault("mapped: packets of a stranger in the file before his hold", []).append(judgement.unknown)
     FIGURES.setdefault("mapped: packets that had to be in it", []).append(judgement.required)
     FIGURES.setdefault("mapped: packets that Asterisk dropped", []).append(judgement.dropped)

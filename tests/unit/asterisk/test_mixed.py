@@ -175,6 +175,14 @@ def test_a_stranger_may_never_be_recorded() -> None:
     assert len(judgement.leaked) == 1 and judgement.leaked[0].startswith("stranger 120")
 
 
+def test_one_packet_of_a_stranger_of_whom_nobody_could_know_is_counted_and_two_are_a_leak() -> None:
+    hold = SimpleNamespace(kind="hold.set", at="1970-01-01T00:00:02.415Z", facts={})
+    (line,) = timelines([*STORY[:2], hold, *STORY[2:]], 0)
+    for packets, leaked in (({120}, 0), ({119}, 1), ({121}, 1), ({120, 121}, 1)):
+        judgement = judge("file", recorded(ALLOWED, packets, STRANGER), line, conversation(STRANGER))
+        assert (judgement.unknown, len(judgement.leaked)) == (int(120 in packets), leaked)
+
+
 def test_a_hole_is_found_where_the_other_had_heard_it() -> None:
     hole = recorded(ALLOWED - set(range(100, 106)), ALLOWED)
     assert [text[:10] for text in judged(hole).lost] == [f"person {n}" for n in range(100, 106)]

@@ -387,6 +387,18 @@ def test_not_asked_may_object() -> None:
     (book << closes() << verdict("withdrawn") << says("withdrawn")).end()
 
 
+def test_an_announcement_that_ends_while_the_call_is_ended_connects_nobody() -> None:
+    book = Playbook(ask=False, announce=True) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER)
+    (
+        book
+        << says("announced_may_object")
+        >> starts(ASK)
+        >> ev.HangUpRequested(at_ns=0, cause="shutdown")
+        << do.HangUpLeg(CALLER)
+    )
+    (book >> ends(ASK) << verdict("not_required") >> gone(CALLER, by="local") << do.CallOver("shutdown")).end()
+
+
 @pytest.mark.parametrize("value", "127")
 def test_refusal_under_a_duty_to_record_ends_the_call(value: str) -> None:
     answer = {"1": "granted", "2": "refused", "7": "unclear"}[value]
