@@ -15,7 +15,7 @@ from gateway.adapters.asterisk.ami.settings import ManagerServer
 from gateway.adapters.asterisk.ami_library import library_client
 from gateway.adapters.asterisk.pbx import AsteriskPbx, AsteriskServer
 from gateway.adapters.asterisk.starter import RecorderStarter
-from gateway.adapters.config.policies import FilePolicyBook, load_book, prompt_minima, prompt_problems
+from gateway.adapters.config.policies import FilePolicyBook, load_book, load_places, prompt_minima, prompt_problems
 from gateway.adapters.config.settings import Asterisk, RecorderLogin, Settings, Speech
 from gateway.adapters.keys.file_keys import FileKeyStore
 from gateway.adapters.prompts.library import FilePromptLibrary, load_prompts
@@ -195,7 +195,7 @@ async def start_gateway(settings: Settings) -> Gateway:
     prompts, findings = load_prompts(settings.prompts.folder)
     for finding in findings:
         _log.error("a prompt is not usable", file=finding.file, finding=finding.message)
-    book = load_book(settings.policy.folder)
+    book, places = load_book(settings.policy.folder), load_places(settings.policy.law)
     if problems := prompt_problems(book, prompts):
         raise PolicyError(problems)
     pbx = asterisk_pbx(settings.asterisk, settings.evidence.origin)
@@ -238,7 +238,7 @@ async def start_gateway(settings: Settings) -> Gateway:
             keys=FileKeyStore(folders.keys),
             vault=AgeVault(),
             prompts=prompts,
-            policy=FilePolicyBook(book, prompt_minima(prompts)),
+            policy=FilePolicyBook(book, prompt_minima(prompts), places),
             clock=clock,
             identities=Ulids(),
             route=agent_route(settings.sip.agent),
@@ -249,7 +249,7 @@ async def start_gateway(settings: Settings) -> Gateway:
         lost = await services.registry.open_calls()
         later = await recorded_by_pbx(services, lost)
         await recover(services, [call for call in lost if call not in later])
-        switchboard = Switchboard(services)
+        switchboard = Switchboard(services, settings.sip.trust_jurisdiction)
         await pbx.start()
         await pool.start(switchboard.on_media)
         recovering = spawn(recover(services, later), name="recover calls that a PBX recorded")

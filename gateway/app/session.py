@@ -304,7 +304,7 @@ class CallSession:
         self.over.set()
 
     def _arrival(self) -> dict[str, object]:
-        rules = self.call.rules
+        rules, law = self.call.rules, self.decision.jurisdiction
         name, version, sha256 = rules.policy
         return {
             "path": "inline",
@@ -318,6 +318,7 @@ class CallSession:
             "look_behind_ms": rules.look_behind_ms,
             "paused_fill": rules.paused_fill,
             "reasons": list(self.decision.reasons),
+            **({} if law is None else {"jurisdiction": law.entry()}),
         }
 
     def _personal(self) -> dict[str, str]:

@@ -26,6 +26,10 @@ from gateway.ports.registry import RegistryUnavailable
 
 _log = structlog.get_logger(__name__)
 
+PLACE_HEADER = "x-consent-jurisdiction"
+LINE_HEADER = "x-consent-line"
+TRUNK_HEADER = "x-consent-trunk"
+
 
 class NoSuchCall(LookupError):
     """No live call has that id, or the agent has none."""
@@ -33,9 +37,10 @@ class NoSuchCall(LookupError):
 
 @dataclass(slots=True, eq=False)
 class Switchboard:
-    """Owns the live sessions."""
+    """Owns the live sessions. *trust_jurisdiction*: whether what sends calls here knows where its callers are."""
 
     services: Services
+    trust_jurisdiction: bool = False
     feed: Feed = field(default_factory=Feed)
     sessions: dict[str, CallSession] = field(default_factory=dict)
     draining: bool = False
@@ -77,7 +82,14 @@ class Switchboard:
         if self.services.pbx is not None and self.services.pbx.sends(event):
             self._sent_by_pbx(self.services.pbx, event, headers)
             return
-        facts = CallFacts(caller=event.from_number, called=event.to_number, headers=headers)
+        facts = CallFacts(
+            caller=event.from_number,
+            called=event.to_number,
+            trunk=event.source.rpartition(":")[0].strip("[]"),
+            place=headers.get(PLACE_HEADER, ""),
+            place_trusted=self.trust_jurisdiction,
+            headers=headers,
+        )
         decision = self._resolve(facts)
         session = CallSession(
             services=self.services,
@@ -114,13 +126,19 @@ class Switchboard:
                 self.services.media.send(media.Reject(event.leg, 503, "Service Unavailable"))
             return
         facts = CallFacts(
-            caller=event.from_number, called=headers.get("x-consent-called") or event.to_number, headers=headers
+            caller=event.from_number,
+            called=headers.get("x-consent-called") or event.to_number,
+            line=headers.get(LINE_HEADER, ""),
+            trunk=headers.get(TRUNK_HEADER, ""),
+            place=headers.get(PLACE_HEADER, ""),
+            place_trusted=True,
+            headers=headers,
         )
         joins = self._joined_by(headers.get("x-consent-joins", ""), server)
         decision = self._resolve(facts) if joins is None else joins.decision
         if joins is not None:
-            rules = joins.call.rules.for_who_joins()
-            decision = Decision(rules, (f"joined call {joins.call_id}", joins.call.rules.joining_reason))
+            decision = self.services.policy.resolve_joining(facts, replace(joins.decision, rules=joins.call.rules))
+            decision = replace(decision, reasons=(f"joined call {joins.call_id}", *decision.reasons))
         session = PbxSession(
             services=self.services,
             call=PbxCall(self.services.identities.call_id(), decision.rules),

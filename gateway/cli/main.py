@@ -382,14 +382,18 @@ def policy_check(
 def policy_explain(
     caller: Annotated[str, typer.Option(help="The caller's number.")] = "",
     called: Annotated[str, typer.Option(help="The number called.")] = "",
-    line: Annotated[str, typer.Option(help="The line.")] = "",
+    line: Annotated[str, typer.Option(help="The line, as a PBX names it; none: the called number.")] = "",
+    trunk: Annotated[str, typer.Option(help="The trunk it comes by: its name in a PBX, or the peer's address.")] = "",
+    place: Annotated[str, typer.Option(help="The place a trusted peer names for the caller, such as US-CA.")] = "",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Say what the policy decides for a call, and why."""
     from gateway.cli import policy as work
+    from gateway.ports.policy import CallFacts
 
-    raise typer.Exit(work.explain(caller, called, line, config, as_json=as_json))
+    facts = CallFacts(caller=caller, called=called, line=line, trunk=trunk, place=place, place_trusted=True)
+    raise typer.Exit(work.explain(facts, config, as_json=as_json))
 
 
 @prompts.command("check")

@@ -2,13 +2,24 @@
 
 from pathlib import Path
 
-from gateway.adapters.config.policies import load_book, prompt_minima, prompt_problems, read_policies
+from gateway.adapters.config.policies import (
+    FilePolicyBook,
+    law_problems,
+    load_book,
+    load_places,
+    place_problems,
+    prompt_minima,
+    prompt_problems,
+    read_policies,
+)
 from gateway.adapters.prompts.library import load_prompts
 from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit
 from gateway.domain.consent import announcement
 from gateway.domain.rules import Joining, Rules
 from gateway.policy.book import Book, make_book, warnings
 from gateway.policy.errors import PolicyError
+from gateway.policy.jurisdiction import Resolution
+from gateway.ports.policy import CallFacts
 
 _JOINING = {
     Joining.ASK: "asked",
@@ -40,7 +51,9 @@ def check(files: list[Path], config: Path | None, *, as_json: bool) -> int:
     try:
         book = _book(files, settings.policy.folder)
         count = len(book.policies)
+        places = load_places(settings.policy.law)
         problems = prompt_problems(book, prompts) + [found for policy in book.policies for found in warnings(policy)]
+        problems += place_problems(book, places) + law_problems(settings.policy.law)
     except PolicyError as error:
         problems = error.problems
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -56,31 +69,32 @@ def check(files: list[Path], config: Path | None, *, as_json: bool) -> int:
     return NO if errors else OK
 
 
-def explain(caller: str, called: str, line: str, config: Path | None, *, as_json: bool) -> int:
+def explain(facts: CallFacts, config: Path | None, *, as_json: bool) -> int:
     """Print the decision for a call and its reasons."""
     settings = settings_or_exit(config)
     prompts, _ = load_prompts(settings.prompts.folder)
     try:
-        book = load_book(settings.policy.folder)
+        book, places = load_book(settings.policy.folder), load_places(settings.policy.law)
         if problems := prompt_problems(book, prompts):
             raise PolicyError(problems)
     except PolicyError as error:
         complain(str(error))
         return NO
-    choice = book.choose(called)
-    rules, reasons = book.rules(called, prompt_minima(prompts))
+    resolved = FilePolicyBook(book, prompt_minima(prompts), places).resolve(facts)
+    rules, law = resolved.rules, resolved.jurisdiction
     name, version, sha256 = rules.policy
     decision = {
         "basis": str(rules.basis),
         "ask": rules.ask,
         "announce": rules.announce,
         "fail_mode": str(rules.fail_mode),
-        "prompt": choice.policy.file.prompt if rules.ask else announcement(rules) if rules.announce else None,
+        "prompt": "ask" if rules.ask else announcement(rules) if rules.announce else None,
         "language": rules.language,
         "purposes": list(rules.purposes),
         "joining": {"what": str(rules.joining), "basis": str(rules.joining_basis)},
-        "jurisdictions": [],
-        "reasons": list(reasons),
+        "jurisdictions": [] if law is None else law.entry()["findings"],
+        "requirement": None if law is None else law.requirement.label,
+        "reasons": list(resolved.reasons),
         "policy": {"name": name, "version": version, "sha256": sha256},
     }
     if as_json:
@@ -98,9 +112,21 @@ def explain(caller: str, called: str, line: str, config: Path | None, *, as_json
             f"{rules.attempts} attempts of {rules.answer_timeout_ms} ms; "
             f"a key counts after {rules.minimum_heard_ms} ms were heard"
         )
-    for reason in reasons:
+    for reason in resolved.reasons:
         say(f"because   {reason}")
+    if law is None:
+        say("law       this policy has no [jurisdiction]: nobody looks at where the parties are")
+    else:
+        _say_law(law)
     return OK
+
+
+def _say_law(law: Resolution) -> None:
+    """Every finding: whose, where, what it requires, by what source of what date."""
+    for finding in law.findings:
+        certain = "" if finding.status == "settled" else f", {finding.status}"
+        say(f"law       {finding.role:6}  {finding.place:8}  {finding.requirement.label}{certain}: {finding.because}")
+        say(f"          {'':16}  {finding.source} ({finding.date})")
 
 
 def _keys(keys: frozenset[str]) -> str:

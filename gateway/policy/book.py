@@ -4,7 +4,8 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -34,12 +35,17 @@ class Policy:
     def matches(self, called: str) -> bool:
         """Whether the policy is for calls to *called*."""
         patterns = self.file.match.called
-        return not patterns or any(_pattern(pattern).fullmatch(called) for pattern in patterns)
+        return not patterns or any(matches(pattern, called) for pattern in patterns)
 
 
-def _pattern(pattern: str) -> re.Pattern[str]:
+def matches(pattern: str, text: str) -> bool:
+    """Whether *text* is all of *pattern*, whose `*` is anything and whose `?` is any one character.
+
+    >>> matches("+1512*", "+15125550100"), matches("+1512*", "15125550100")
+    (True, False)
+    """
     parts = {"*": ".*", "?": "."}
-    return re.compile("".join(parts.get(char) or re.escape(char) for char in pattern), re.DOTALL)
+    return re.fullmatch("".join(parts.get(char) or re.escape(char) for char in pattern), text, re.DOTALL) is not None
 
 
 def parse_policy(data: bytes, source: str) -> Policy:
@@ -78,7 +84,7 @@ def _siblings(path: tuple[int | str, ...]) -> list[str]:
         annotation = PolicyFile.model_fields[str(part)].annotation if str(part) in PolicyFile.model_fields else None
         if annotation is None:
             return sorted(PolicyFile.model_fields)
-        model = annotation
+        model = next((part for part in get_args(annotation) if part is not NoneType), annotation)
     return sorted(getattr(model, "model_fields", PolicyFile.model_fields))
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gateway.domain.rules import MAY_OBJECT, Basis, FailMode, Joining, PauseLimitAction, Rules
-from gateway.policy.tables import Table, clash
+from gateway.policy.jurisdiction import AreaCodes
+from gateway.policy.tables import PLACE, Table, clash
 
 DIGITS = "0123456789*#ABCD"
 Key = Annotated[str, StringConstraints(pattern=r"^[0-9*#A-D]$")]
@@ -94,6 +95,25 @@ class JoiningTable(Table):
         return what, Basis.CONSENT if what is Joining.ASK else self.basis or basis
 
 
+Place = Annotated[str, StringConstraints(pattern=PLACE)]
+"""ISO 3166: "DE", "US-TX"."""
+
+
+class JurisdictionTable(Table):
+    """Whose law counts, and what an announcement is worth under it. Without the table nobody looks at places."""
+
+    home: Place
+    """Where the agents are, and whose national form numbers may be in."""
+    area_codes: AreaCodes = Field(default=AreaCodes.HINT, strict=False)
+    all_party: Literal["ask", "announce"] = "ask"
+    """Where everybody must agree: the caller is asked, or an announcement that he hears to its end has to do."""
+    justification: str = ""
+    lines: dict[str, Place] = Field(default_factory=dict)
+    """Patterns on the name of the line, or the called number -> where its agents are; `home` where none is right."""
+    trunks: dict[str, Place] = Field(default_factory=dict)
+    """Patterns on the name of the trunk -> where everybody is who comes by it."""
+
+
 class PolicyFile(Table):
     """One policy file."""
 
@@ -115,6 +135,7 @@ class PolicyFile(Table):
     pause: Pause = Pause()
     recording: Recording = Recording()
     joining: JoiningTable = JoiningTable()
+    jurisdiction: JurisdictionTable | None = None
 
     @field_validator("justification")
     @classmethod
@@ -149,6 +170,13 @@ class PolicyFile(Table):
             )
         if self.asks and self.announce is not None:
             raise clash("consent is asked for, not announced: leave announce out, or choose another basis", "announce")
+        law = self.jurisdiction
+        if law is not None and (law.all_party == "announce") is not bool(law.justification):
+            raise clash(
+                'all_party = "announce" needs a justification: name the statute, or the opinion, by which an '
+                'announcement is enough where everybody must agree; and all_party = "ask" needs none',
+                *("jurisdiction", "justification" if law.justification else "all_party"),
+            )
         joining, basis = self.joining.under(self.basis)
         if joining is Joining.ANNOUNCE and basis is Basis.CONSENT:
             raise clash(
@@ -168,8 +196,10 @@ class PolicyFile(Table):
     def prompts(self) -> tuple[str, ...]:
         """The prompts without which nobody can be asked, or told, what this policy wants."""
         joining, basis = self.joining.under(self.basis)
+        by_law = self.jurisdiction is not None and not self.asks
         asks = self.asks or joining is Joining.ASK
-        under = [self.basis] if self.announces else []
+        asks = asks or (self.jurisdiction is not None and self.jurisdiction.all_party == "ask")
+        under = [self.basis] if self.announces or by_law else []
         under += [basis] if joining is Joining.ANNOUNCE else []
         told = ("announced_may_object" if each in MAY_OBJECT else "announced" for each in under)
         return (("ask", "ask_again") if asks else ()) + tuple(dict.fromkeys(told))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.domain.rules import Rules
+from gateway.policy.jurisdiction import Resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,13 @@ class CallFacts:
     caller: str = field(repr=False)
     called: str = field(repr=False)
     line: str = ""
+    """What was called, as a PBX calls it: a queue, a department. Without a name the called number is the line."""
+    trunk: str = ""
+    """The name of what the call came by: the peer's address, or what a PBX calls it."""
+    place: str = ""
+    """Where the person outside is, ISO 3166, as a header named it: `X-Consent-Jurisdiction`."""
+    place_trusted: bool = False
+    """Whether `place` is a fact: its sender knows where his callers are."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -23,6 +31,8 @@ class Decision:
 
     rules: Rules
     reasons: tuple[str, ...]
+    jurisdiction: Resolution | None = None
+    """Whose law the call is under, where the policy looks at that."""
 
 
 class PolicyBook(Protocol):
@@ -30,4 +40,9 @@ class PolicyBook(Protocol):
 
     def resolve(self, facts: CallFacts) -> Decision:
         """Return the rules for a call. Total: what no policy covers is asked by the strictest rules."""
+        ...
+
+    def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
+        """Return the rules for somebody who joins a call that was decided by *joined*. Never looser than what that
+        call's rules have for who joins."""
         ...

@@ -9,6 +9,8 @@ from gateway.adapters.softphone import Call
 from gateway.domain import commands as do
 from gateway.domain.rules import MAY_OBJECT, Basis
 from tests.e2e.test_calls import Scene, scene, talking
+from tests.support import gateway as support
+from tests.support import numbered
 
 pytestmark = pytest.mark.slow
 
@@ -118,3 +120,55 @@ async def test_a_duty_to_record_ends_a_call_that_cannot_be_recorded(tmp_path: Pa
         await s.over(session)
         assert session.call.recorder.observed != "on" and session.call.cause
         assert recordings.read_text() == "in the way"
+
+
+TEXAN = 'home = "US-TX"\narea_codes = "trust"'
+
+
+@pytest.mark.parametrize(
+    ("number", "asked"),
+    [("+15125550100", False), ("+14155550100", True), ("anonymous", True)],
+    ids=["Texas", "California", "nobody knows"],
+)
+async def test_whose_law_a_call_is_under_decides_whether_he_is_asked(tmp_path: Path, number: str, asked: bool) -> None:
+    lengths = {"announced_may_object": 900}
+    async with scene(tmp_path, lengths_ms=lengths, jurisdiction=TEXAN, **under(Basis.LEGITIMATE_INTERESTS)) as s:
+        call = await s.caller.call(f"sip:sales@{s.gateway.front.address}", from_number=number, from_name="Ada")
+        call.audio_source = numbered.source
+        session = await support.session_of(s.gateway, number)
+        await call.answered(10)
+        state = "asking" if asked else "announcing"
+        assert await session.wait_for(lambda: session.call.parties["caller"].state == state, 3_000)
+        if asked:
+            await asyncio.sleep(0.7)
+            await call.send_digit("1")
+        agent = await s.agent_answers()
+        await talking(session)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        await call.hang_up()
+        await agent.ended(5)
+        assert await s.over(session) == ("granted" if asked else "not_required")
+        arrived, *_ = await s.gateway.services.evidence.entries(session.call_id)
+        law = arrived.facts["jurisdiction"]
+        assert law["requirement"] == ("all_party" if asked else "one_party")
+        assert {table["source"] for table in law["tables"]} >= {"us.toml", "nanp.toml", "phonenumbers"}
+        assert not any(digit in str(law["findings"]) for digit in ("5125550100", "4155550100"))
+
+
+@pytest.mark.parametrize(("trusted", "asked"), [(True, False), (False, True)])
+async def test_a_place_that_a_header_names_is_a_fact_only_where_it_is_trusted(
+    tmp_path: Path, trusted: bool, asked: bool
+) -> None:
+    lengths = {"announced_may_object": 900}
+    async with scene(tmp_path, lengths_ms=lengths, jurisdiction=TEXAN, **under(Basis.LEGITIMATE_INTERESTS)) as s:
+        s.gateway.switchboard.trust_jurisdiction = trusted
+        call = await s.caller.call(
+            f"sip:sales@{s.gateway.front.address}",
+            from_number="+14155550100",
+            headers=(("X-Consent-Jurisdiction", "US-TX"),),
+        )
+        session = await support.session_of(s.gateway, "+14155550100")
+        state = "asking" if asked else "announcing"
+        assert await session.wait_for(lambda: session.call.parties["caller"].state == state, 3_000)
+        await call.hang_up()
+        await s.over(session)

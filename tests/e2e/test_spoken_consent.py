@@ -226,6 +226,7 @@ async def test_an_answer_over_the_prompt_stops_it(tmp_path: Path) -> None:
 async def test_what_is_said_before_the_question_was_heard_does_not_count(tmp_path: Path) -> None:
     async with asking(tmp_path, lengths_ms=LONG) as s:
         resolve = s.gateway.services.policy.resolve
+        resolve_joining = s.gateway.services.policy.resolve_joining
 
         class Later:
             """The same policy; an answer counts after five seconds."""
@@ -233,6 +234,9 @@ async def test_what_is_said_before_the_question_was_heard_does_not_count(tmp_pat
             def resolve(self, facts: CallFacts) -> Decision:
                 decision = resolve(facts)
                 return replace(decision, rules=replace(decision.rules, minimum_heard_spoken_ms=5_000))
+
+            def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
+                return resolve_joining(facts, joined)
 
         s.gateway.services.policy = Later()
         call, session = await s.call()

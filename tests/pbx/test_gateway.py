@@ -144,6 +144,42 @@ async def test_who_objects_while_he_is_told_is_connected_and_not_recorded(tmp_pa
         assert "recorder.command" not in entries and w.switch.recordings() == []
 
 
+PLACES = (
+    'home = "US-TX"\narea_codes = "trust"\n'
+    '[jurisdiction.lines]\nsupport = "US-NY"\n[jurisdiction.trunks]\n"dallas*" = "US-TX"'
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "need", "places"),
+    [("7610", "all_party", ["US", "US-CA", "US-TX"]), ("7620", "one_party", ["US", "US-NY", "US-TX"])],
+    ids=["the dialplan names a place", "line and trunk have places"],
+)
+async def test_whose_law_a_call_is_under_decides_whether_he_is_asked(
+    tmp_path: Path, number: str, need: str, places: list[str]
+) -> None:
+    """The same policy, which would only tell: asked where everybody must agree, told where one side may record."""
+    async with whole(tmp_path, top=LIA, jurisdiction=PLACES) as w:
+        caller, session = await w.call(f"sip:{number}@127.0.0.1:{w.switch.sip_port}")
+        state = "asking" if need == "all_party" else "announcing"
+        assert await session.wait_for(lambda: session.call.parties["caller"].state == state, 10_000)
+        await asyncio.sleep(0.4)
+        if need == "all_party":
+            await caller.send_digit("1", 80)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        assert session.call.verdict == ("granted" if need == "all_party" else "not_required")
+        assert await w.variable(session, "CONSENT_BASIS") == (
+            "consent" if need == "all_party" else "legitimate_interests"
+        )
+        await asyncio.sleep(0.5)
+        await caller.hang_up()
+        (arrived,) = (await w.over(session))["call.arrived"]
+        law = arrived["jurisdiction"]
+        assert law["requirement"] == need and sorted({f["place"] for f in law["findings"]}) == places
+
+
 async def test_an_early_yes_does_not_count(tmp_path: Path) -> None:
     async with whole(tmp_path) as w:
         caller, session = await w.call()

@@ -30,6 +30,11 @@ ROUTES = """
     same = n,Dial(PJSIP/agent,30,t)
     exten = 7800,1,Gosub(consent-gate,s,1)
     same = n,ConfBridge(room)
+    exten = 7610,1,Set(CONSENT_JURISDICTION=US-CA)
+    same = n,Goto(7600,1)
+    exten = 7620,1,Set(CONSENT_TRUNK=dallas-1)
+    same = n,Set(CONSENT_LINE=support)
+    same = n,Goto(7600,1)
     exten = 7900,1,Dial(Local/7600@consent-example-inbound/n)
     """
 MENU = """

@@ -1,12 +1,17 @@
 """The policies on disk, read once and all together: one wrong file and none is used."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
 from gateway.policy.book import Book, Policy, PromptMinima, make_book, parse_policy
+from gateway.policy.decide import Places, Whereabouts, tightened
 from gateway.policy.errors import PolicyError, Problem
-from gateway.policy.model import Minima, PolicyFile
+from gateway.policy.jurisdiction import merge
+from gateway.policy.law import LAW_FILES, LawTable, law_warnings, make_law, parse_law
+from gateway.policy.model import JurisdictionTable, Minima, PolicyFile
+from gateway.policy.numbering import AREA_CODES_FILE, Numbering, parse_numbering
 from gateway.ports.policy import CallFacts, Decision
 from gateway.ports.prompts import SPOKEN_PROMPT_NAMES, PromptLibrary, PromptMissing
 
@@ -72,14 +77,100 @@ def _spoken(file: PolicyFile, prompts: PromptLibrary) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class FilePolicyBook:
-    """`ports.policy.PolicyBook` on a `Book` and the prompts it asks with."""
+    """`ports.policy.PolicyBook` on a `Book`, the prompts it asks with, and the law of places."""
 
     book: Book
     prompt_minima: PromptMinima
+    places: Places
 
     def resolve(self, facts: CallFacts) -> Decision:
         rules, reasons = self.book.rules(facts.called, self.prompt_minima)
-        return Decision(rules, reasons)
+        table = self._table(rules.policy)
+        if table is None:
+            return Decision(rules, reasons)
+        found = self.places.of_call(table, _whereabouts(facts))
+        rules, more = tightened(rules, table, found)
+        return Decision(rules, (*reasons, *more), found)
+
+    def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
+        rules, reasons = joined.rules.for_who_joins(), (joined.rules.joining_reason,)
+        table = self._table(rules.policy)
+        if table is None or joined.jurisdiction is None:
+            return Decision(rules, reasons)
+        found = merge(joined.jurisdiction, self.places.of_who_joins(table, _whereabouts(facts)))
+        rules, more = tightened(rules, table, found)
+        return Decision(rules, (*reasons, *more), found)
+
+    def _table(self, name: tuple[str, str, str]) -> JurisdictionTable | None:
+        """What a policy says of places; policies are told apart by the bytes they were read from."""
+        return next((p.file.jurisdiction for p in self.book.policies if p.sha256 == name[2]), None)
+
+
+def _whereabouts(facts: CallFacts) -> Whereabouts:
+    return Whereabouts(
+        caller=facts.caller,
+        line=facts.line or facts.called,
+        trunk=facts.trunk,
+        place=facts.place,
+        trusted=facts.place_trusted,
+    )
+
+
+def load_places(folder: Path | None) -> Places:
+    """Read the shipped tables of law and numbers, and `*.toml` of *folder*, whose rows take the place of the shipped
+    ones. Raises `PolicyError`."""
+    return Places(make_law(_shipped(), read_law(folder)), _numbering())
+
+
+def read_law(folder: Path | None) -> list[LawTable]:
+    """Read tables of law of one's own. Raises `PolicyError` with the findings of all of them."""
+    tables: list[LawTable] = []
+    problems: list[Problem] = []
+    for path in sorted(folder.glob("*.toml")) if folder is not None else []:
+        try:
+            tables.append(parse_law(path.read_bytes(), str(path)))
+        except PolicyError as error:
+            problems += error.problems
+        except OSError as error:
+            problems.append(Problem(str(path), 0, f"cannot be read ({type(error).__name__})"))
+    if folder is not None and not tables and not problems:
+        problems.append(Problem(str(folder), 0, "no *.toml in this folder: put a table there, or leave policy.law out"))
+    if problems:
+        raise PolicyError(problems)
+    return tables
+
+
+def law_problems(folder: Path | None) -> list[Problem]:
+    """What tables of one's own may do but deserves a second look. Raises `PolicyError`."""
+    return law_warnings(_shipped(), read_law(folder))
+
+
+def place_problems(book: Book, places: Places) -> list[Problem]:
+    """Places of the policies that no table has a row for: every call there counts as the strictest."""
+    problems = []
+    for policy in book.policies:
+        table = policy.file.jurisdiction
+        named = [] if table is None else [("home", table.home), *table.lines.items(), *table.trunks.items()]
+        for name, place in named:
+            if place not in places.law.rows and place[:2] not in places.law.rows and not places.law.parts(place[:2]):
+                message = (
+                    f'jurisdiction: no table has a row for "{place}" ({name}), so it counts as the strictest there is: '
+                    "correct it, or give it a row in a table of your own (policy.law)"
+                )
+                problems.append(Problem(policy.source, 0, message, "warning"))
+    return problems
+
+
+@cache
+def _shipped() -> tuple[LawTable, ...]:
+    tables = resources.files("gateway.policy") / "law"
+    return tuple(parse_law((tables / name).read_bytes(), name) for name in LAW_FILES)
+
+
+@cache
+def _numbering() -> Numbering:
+    file = resources.files("gateway.policy") / "law" / AREA_CODES_FILE
+    return parse_numbering(file.read_bytes(), AREA_CODES_FILE)
 
 
 def prompt_minima(prompts: PromptLibrary) -> PromptMinima:

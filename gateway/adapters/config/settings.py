@@ -32,6 +32,9 @@ class Sip(_Section):
     rtp_ports: tuple[int, int] = (40_000, 49_999)
     invites_per_second: float = Field(default=100.0, gt=0)
     media_timeout_s: int = Field(default=30, ge=2, le=3_600)
+    trust_jurisdiction: bool = False
+    """`X-Consent-Jurisdiction` of the inline path is a fact: who sends calls here sets it himself, and passes on nobody
+    else's. Otherwise it may only add a place."""
 
     @field_validator("allowed_sources")
     @classmethod
@@ -134,9 +137,11 @@ class Evidence(_Section):
 
 
 class Policies(_Section):
-    """Where the policies are; without a folder the built-in default asks for consent in English."""
+    """Where the policies are; without a folder the built-in default asks for consent in English. *law*: a folder with
+    tables of law of one's own, whose rows take the place of the shipped ones."""
 
     folder: Path | None = None
+    law: Path | None = None
 
 
 class Prompts(_Section):

@@ -74,6 +74,9 @@ class Policies:
     def resolve(self, facts: CallFacts) -> Decision:
         return Decision(self.rules, ("the only policy",))
 
+    def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
+        return Decision(joined.rules.for_who_joins(), (joined.rules.joining_reason,))
+
 
 @dataclass
 class Vault:
