@@ -1,6 +1,7 @@
 """On which line of a TOML document a key stands: `tomllib` does not say, and an error without a line is half one."""
 
 import re
+from collections.abc import Mapping
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')"""
 _PATH = rf"(?P<path>{_PART}(?:[ \t]*\.[ \t]*{_PART})*)"
@@ -27,11 +28,17 @@ def _statement_lines(text: str) -> set[int]:
     return lines
 
 
-def key_lines(text: str) -> dict[tuple[str, ...], int]:
-    """Return the line (from 1) of every table and key of a *valid* TOML document, first mention wins. Keys inside an
-    inline table have none of their own."""
-    lines: dict[tuple[str, ...], int] = {}
+Path = tuple[str | int, ...]
+"""Keys from the outermost to the innermost; an element of an array of tables is its index, from 0."""
+
+
+def key_lines(text: str) -> dict[Path, int]:
+    """Return the line (from 1) of every table and key of a *valid* TOML document, first mention wins. What stands in
+    an array of tables has its line with the index of the element and, of the first element that has it, without. Keys
+    inside an inline table have none of their own."""
+    lines: dict[Path, int] = {}
     statements = _statement_lines(text)
+    elements: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.split("\n"), start=1):
         if number not in statements:
@@ -39,23 +46,37 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
         header, key = _TABLE.match(line), _KEY.match(line)
         if header:
             table = path = _split(header["path"])
+            if line.lstrip().startswith("[["):
+                elements = {array: last for array, last in elements.items() if array[: len(path)] != path} | {
+                    path: elements.get(path, -1) + 1
+                }
         elif key:
             path = table + _split(key["path"])
         else:
             continue
         for length in range(1, len(path) + 1):
             lines.setdefault(path[:length], number)
+            lines.setdefault(_indexed(path[:length], elements), number)
     return lines
+
+
+def _indexed(path: tuple[str, ...], elements: dict[tuple[str, ...], int]) -> Path:
+    """Return *path* with the present index behind every part that is an array of tables."""
+    indexed: list[str | int] = []
+    for length, part in enumerate(path, start=1):
+        indexed.append(part)
+        if path[:length] in elements:
+            indexed.append(elements[path[:length]])
+    return tuple(indexed)
 
 
 def _split(path: str) -> tuple[str, ...]:
     return tuple(part[1:-1] if part[0] in "\"'" else part for part in re.findall(_PART, path))
 
 
-def line_of(lines: dict[tuple[str, ...], int], path: tuple[str | int, ...]) -> int:
+def line_of(lines: Mapping[Path, int], path: Path) -> int:
     """Return the line of *path* or of its nearest parent that has one; 0 when there is none."""
-    keys = tuple(str(part) for part in path if not isinstance(part, int))
-    for length in range(len(keys), 0, -1):
-        if keys[:length] in lines:
-            return lines[keys[:length]]
+    for length in range(len(path), 0, -1):
+        if path[:length] in lines:
+            return lines[path[:length]]
     return 0

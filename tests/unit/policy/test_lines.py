@@ -85,6 +85,46 @@ def test_every_key_has_its_line(path: str, line: int) -> None:
     assert key_lines(AWKWARD)[tuple(path.split())] == line
 
 
+ARRAYS = """top = 1
+[[device]]
+id = "a"
+[device.place]
+floor = 1
+[[device.line]]
+number = 1
+[[device.line]]
+number = 2
+[[device]]
+note = "b"
+[[device.line]]
+number = 3
+[other]
+id = 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (("top",), 1),
+        (("device", 0), 2),
+        (("device", 0, "id"), 3),
+        (("device", 0, "place", "floor"), 5),
+        (("device", 0, "line", 0), 6),
+        (("device", 0, "line", 1, "number"), 9),
+        (("device", 1), 10),
+        (("device", 1, "note"), 11),
+        (("device", 1, "line", 0, "number"), 13),
+        (("other", "id"), 15),
+        (("device", 1, "id"), 10),
+        (("device", 1, "note", 0, "x"), 11),
+        (("device", "note"), 11),
+    ],
+)
+def test_every_element_of_an_array_of_tables_has_lines_of_its_own(path: tuple[str | int, ...], line: int) -> None:
+    assert line_of(key_lines(ARRAYS), path) == line
+
+
 def test_nothing_inside_a_value_is_a_key() -> None:
     assert not [path for path in key_lines(AWKWARD) if path[-1] in ("fake", "not", "two")]
 
