@@ -85,6 +85,7 @@ class Switchboard:
         facts = CallFacts(
             caller=event.from_number,
             called=event.to_number,
+            at=self.services.clock.utc(),
             trunk=event.source.rpartition(":")[0].strip("[]"),
             place=headers.get(PLACE_HEADER, ""),
             place_trusted=self.trust_jurisdiction,
@@ -128,6 +129,7 @@ class Switchboard:
         facts = CallFacts(
             caller=event.from_number,
             called=headers.get("x-consent-called") or event.to_number,
+            at=self.services.clock.utc(),
             line=headers.get(LINE_HEADER, ""),
             trunk=headers.get(TRUNK_HEADER, ""),
             place=headers.get(PLACE_HEADER, ""),

@@ -382,6 +382,9 @@ def policy_check(
 def policy_explain(
     caller: Annotated[str, typer.Option(help="The caller's number.")] = "",
     called: Annotated[str, typer.Option(help="The number called.")] = "",
+    at: Annotated[
+        str, typer.Option(help="When, such as 2026-12-24T18:00 (here) or 2026-12-24T18:00Z; none: now.")
+    ] = "",
     line: Annotated[str, typer.Option(help="The line, as a PBX names it; none: the called number.")] = "",
     trunk: Annotated[str, typer.Option(help="The trunk it comes by: its name in a PBX, or the peer's address.")] = "",
     place: Annotated[str, typer.Option(help="The place a trusted peer names for the caller, such as US-CA.")] = "",
@@ -392,7 +395,11 @@ def policy_explain(
     from gateway.cli import policy as work
     from gateway.ports.policy import CallFacts
 
-    facts = CallFacts(caller=caller, called=called, line=line, trunk=trunk, place=place, place_trusted=True)
+    try:
+        moment = work.moment(at)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--at") from None
+    facts = CallFacts(caller=caller, called=called, at=moment, line=line, trunk=trunk, place=place, place_trusted=True)
     raise typer.Exit(work.explain(facts, config, as_json=as_json))
 
 

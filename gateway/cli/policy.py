@@ -1,5 +1,6 @@
 """`consent-gateway policy`: check files, explain decisions."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.adapters.config.policies import (
@@ -127,6 +128,15 @@ def _say_law(law: Resolution) -> None:
         certain = "" if finding.status == "settled" else f", {finding.status}"
         say(f"law       {finding.role:6}  {finding.place:8}  {finding.requirement.label}{certain}: {finding.because}")
         say(f"          {'':16}  {finding.source} ({finding.date})")
+
+
+def moment(text: str) -> datetime:
+    """Return the moment *text* names, by the clock of this machine unless it names a zone; now without one. Raises
+    `ValueError` when it names none."""
+    try:
+        return (datetime.fromisoformat(text) if text else datetime.now(UTC)).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f'"{text}" is no time; write it as 2026-12-24T18:00, or 2026-12-24T18:00Z') from None
 
 
 def _keys(keys: frozenset[str]) -> str:

@@ -3,7 +3,8 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from types import NoneType
 from typing import Any, get_args
 
@@ -20,6 +21,16 @@ PromptMinima = Callable[[str], Minima]
 
 
 @dataclass(frozen=True, slots=True)
+class Occasion:
+    """A call, as far as it decides which policy is for it. *at* has a time zone; the number is not shown in a repr."""
+
+    called: str = field(repr=False)
+    at: datetime
+    line: str = ""
+    trunk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """One policy with the hash of the bytes it was read from."""
 
@@ -30,12 +41,15 @@ class Policy:
     @property
     def named(self) -> bool:
         """The policy names the calls it is for."""
-        return bool(self.file.match.called)
+        match = self.file.match
+        return bool(match.called or match.lines or match.trunks or match.times)
 
-    def matches(self, called: str) -> bool:
-        """Whether the policy is for calls to *called*."""
-        patterns = self.file.match.called
-        return not patterns or any(matches(pattern, called) for pattern in patterns)
+    def matches(self, call: Occasion) -> bool:
+        """Whether the policy is for *call*."""
+        match = self.file.match
+        seen = ((match.called, call.called), (match.lines, call.line or call.called), (match.trunks, call.trunk))
+        named = all(not patterns or any(matches(pattern, name) for pattern in patterns) for patterns, name in seen)
+        return named and (not match.times or any(times.covers(call.at) for times in match.times))
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -81,10 +95,13 @@ def _explain(kind: str, path: tuple[int | str, ...], message: str) -> str:
 def _siblings(path: tuple[int | str, ...]) -> list[str]:
     model: Any = PolicyFile
     for part in path[:-1]:
-        annotation = PolicyFile.model_fields[str(part)].annotation if str(part) in PolicyFile.model_fields else None
-        if annotation is None:
-            return sorted(PolicyFile.model_fields)
-        model = next((part for part in get_args(annotation) if part is not NoneType), annotation)
+        if isinstance(part, str):
+            known = getattr(model, "model_fields", {})
+            if part not in known:
+                return sorted(PolicyFile.model_fields)
+            model = known[part].annotation
+        inner = [of for of in get_args(model) if of not in (NoneType, Ellipsis)]
+        model = inner[0] if inner and not hasattr(model, "model_fields") else model
     return sorted(getattr(model, "model_fields", PolicyFile.model_fields))
 
 
@@ -131,20 +148,20 @@ class Book:
 
     policies: tuple[Policy, ...]
 
-    def choose(self, called: str) -> Choice:
+    def choose(self, call: Occasion) -> Choice:
         """Return the most protective matching policy: one that asks before one that tells before one that does neither,
         then one that connects unrecorded before one that refuses the call. Policies without [match] are for every other
         call: they count where no [match] names this one (ADR 0011)."""
-        naming = [policy for policy in self.policies if policy.named and policy.matches(called)]
+        naming = [policy for policy in self.policies if policy.named and policy.matches(call)]
         matching = naming or [policy for policy in self.policies if not policy.named]
         if not matching:
             raise LookupError("no policy matches the call, and there is none without [match]")
         chosen = min(matching, key=_protection)
         count, named = len(matching), sum(policy.named for policy in self.policies)
         reasons = [
-            f"the called number is named by {count} of the {named} policies with [match]"
+            f"the call is named by {count} of the {named} policies with [match]"
             if naming
-            else f"no [match] names the called number: {count} of {len(self.policies)} policies are for all other calls"
+            else f"no [match] names the call: {count} of {len(self.policies)} policies are for all other calls"
         ]
         if count > 1:
             reasons.append(f'the most protective of them is "{chosen.file.name}"')
@@ -161,9 +178,9 @@ class Book:
         )
         return Choice(chosen, tuple(reasons))
 
-    def rules(self, called: str, prompt_minima: PromptMinima) -> tuple[Rules, tuple[str, ...]]:
-        """Return the rules for a call to *called*, and the reasons."""
-        choice = self.choose(called)
+    def rules(self, call: Occasion, prompt_minima: PromptMinima) -> tuple[Rules, tuple[str, ...]]:
+        """Return the rules for *call*, and the reasons."""
+        choice = self.choose(call)
         file = choice.policy.file
         return file.rules(choice.policy.sha256, prompt_minima(file.language)), choice.reasons
 

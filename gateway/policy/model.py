@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from gateway.domain.rules import MAY_OBJECT, Basis, FailMode, Joining, PauseLimitAction, Rules
 from gateway.policy.jurisdiction import AreaCodes
 from gateway.policy.tables import PLACE, Table, clash
+from gateway.policy.times import Times
 
 DIGITS = "0123456789*#ABCD"
 Key = Annotated[str, StringConstraints(pattern=r"^[0-9*#A-D]$")]
@@ -30,9 +31,16 @@ class Minima(NamedTuple):
 
 
 class Match(Table):
-    """Which calls the policy is for: patterns with `*` and `?` on the called number. An empty list is every call."""
+    """Which calls the policy is for: those that every list here has something for. An empty list is every call.
+
+    Patterns with `*` (anything) and `?` (one character), on the called number, on the name of the line (the called
+    number where nobody named it), and on the trunk (its name in a PBX, the peer's address otherwise).
+    """
 
     called: tuple[str, ...] = Field(default=(), strict=False)
+    lines: tuple[str, ...] = Field(default=(), strict=False)
+    trunks: tuple[str, ...] = Field(default=(), strict=False)
+    times: tuple[Times, ...] = Field(default=(), strict=False)
 
 
 class Ask(Table):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from gateway.domain.rules import Rules
@@ -14,6 +15,8 @@ class CallFacts:
 
     caller: str = field(repr=False)
     called: str = field(repr=False)
+    at: datetime
+    """When the call arrived, with a time zone."""
     line: str = ""
     """What was called, as a PBX calls it: a queue, a department. Without a name the called number is the line."""
     trunk: str = ""

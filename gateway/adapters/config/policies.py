@@ -5,7 +5,7 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from gateway.policy.book import Book, Policy, PromptMinima, make_book, parse_policy
+from gateway.policy.book import Book, Occasion, Policy, PromptMinima, make_book, parse_policy
 from gateway.policy.decide import Places, Whereabouts, tightened
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.jurisdiction import merge
@@ -84,7 +84,7 @@ class FilePolicyBook:
     places: Places
 
     def resolve(self, facts: CallFacts) -> Decision:
-        rules, reasons = self.book.rules(facts.called, self.prompt_minima)
+        rules, reasons = self.book.rules(occasion(facts), self.prompt_minima)
         table = self._table(rules.policy)
         if table is None:
             return Decision(rules, reasons)
@@ -104,6 +104,11 @@ class FilePolicyBook:
     def _table(self, name: tuple[str, str, str]) -> JurisdictionTable | None:
         """What a policy says of places; policies are told apart by the bytes they were read from."""
         return next((p.file.jurisdiction for p in self.book.policies if p.sha256 == name[2]), None)
+
+
+def occasion(facts: CallFacts) -> Occasion:
+    """Return what of a call decides which policy is for it."""
+    return Occasion(called=facts.called, at=facts.at, line=facts.line, trunk=facts.trunk)
 
 
 def _whereabouts(facts: CallFacts) -> Whereabouts:

@@ -173,6 +173,7 @@ def test_explain_prints_the_decision_of_the_contract(config: Path) -> None:
         "purposes",
         "joining",
         "jurisdictions",
+        "requirement",
         "reasons",
         "policy",
     }

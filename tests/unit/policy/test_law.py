@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.policy.book import parse_policy
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.law import LAW_FILES, LawTable, Requirement, Rule, Status, law_warnings, make_law, parse_law
 from tests.unit.policy.places import FOLDER, LAW, TABLES
@@ -236,6 +237,9 @@ def test_no_field_made_stricter_makes_a_row_looser(place: str, rule: Rule, statu
 
 def test_the_example_in_the_documentation_is_a_table() -> None:
     document = Path(__file__).parents[3] / "docs" / "jurisdictions.md"
-    [example] = re.findall(r"```toml\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+    policy, example = re.findall(r"```toml\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
     [row] = parse_law(example.encode(), "example").rows
     assert (row.place, row.requirement) == ("DE", Requirement.ALL_PARTY)
+    head = 'name = "a"\nversion = "1"\nbasis = "contract"\njustification = "terms 4"\n'
+    table = parse_policy((head + policy).encode(), "example").file.jurisdiction
+    assert table is not None and (table.home, table.lines) == ("US-TX", {"sales-ca": "US-CA"})

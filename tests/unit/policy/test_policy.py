@@ -1,14 +1,16 @@
 """Policies: what is wrong and where, what is allowed, and which one a call lives by."""
 
 import hashlib
+from datetime import UTC, datetime
 from importlib import resources
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.rules import Basis, FailMode, Joining, PauseLimitAction, Rules
-from gateway.policy.book import Book, Policy, make_book, parse_policy, warnings
+from gateway.policy.book import Book, Occasion, Policy, make_book, parse_policy, warnings
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.model import Minima
 
@@ -235,7 +237,7 @@ def test_the_built_in_policy_is_sound_and_covers_every_call() -> None:
     data = (resources.files("gateway.policy") / "default.toml").read_bytes()
     policy = parse_policy(data, "default.toml")
     assert warnings(policy) == []
-    assert make_book([policy]).choose("anything").policy is policy
+    assert make_book([policy]).choose(to("anything")).policy is policy
 
 
 @pytest.mark.parametrize(
@@ -300,6 +302,12 @@ def named(name: str, text: str = "", source: str = "") -> Policy:
     return parse(f'name = "{name}"\nversion = "1"\n{text}', source or f"{name}.toml")
 
 
+def to(called: str, **more: Any) -> Occasion:
+    """A call to a number, on a Monday at noon in London."""
+    return Occasion(called=called, **{"at": MONDAY_NOON} | more)
+
+
+MONDAY_NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ASKS = named("asks")
 DUTY = named("duty", 'basis = "legal_obligation"\njustification = "MiFID II 16(7)"\nfail_mode = "refuse_call"')
 TELLS = named("tells", 'basis = "contract"\njustification = "terms 4"')
@@ -322,7 +330,7 @@ STRICT = named("strict", 'fail_mode = "refuse_call"')
     ],
 )
 def test_a_pattern_matches_the_whole_number(called: str, patterns: str, matches: bool) -> None:
-    assert named("p", f"match.called = {patterns}").matches(called) is matches
+    assert named("p", f"match.called = {patterns}").matches(to(called)) is matches
 
 
 @pytest.mark.parametrize(
@@ -344,8 +352,8 @@ def test_a_pattern_matches_the_whole_number(called: str, patterns: str, matches:
 )
 def test_the_most_protective_match_wins(policies: list[Policy], chosen: Policy | str) -> None:
     name = chosen if isinstance(chosen, str) else chosen.file.name
-    assert make_book(policies).choose("4930").policy.file.name == name
-    assert make_book(policies[::-1]).choose("4930").policy.file.name == name
+    assert make_book(policies).choose(to("4930")).policy.file.name == name
+    assert make_book(policies[::-1]).choose(to("4930")).policy.file.name == name
 
 
 def _strictness(policy: Policy) -> tuple[bool, bool, bool]:
@@ -370,41 +378,41 @@ POLICIES = st.builds(
 def test_one_policy_more_of_those_that_count_never_loosens_a_decision(before: list[Policy], more: Policy) -> None:
     """Who names the call counts before who does not; among those that count, the strictest decides."""
     book = make_book([*before, named("general")])
-    chosen = book.choose("4930").policy
+    chosen = book.choose(to("4930")).policy
     if more.file.name in {policy.file.name for policy in book.policies} or more.named is not chosen.named:
         return
-    after = make_book([*book.policies, more]).choose("4930").policy
+    after = make_book([*book.policies, more]).choose(to("4930")).policy
     assert _strictness(after) >= _strictness(chosen)
     assert after in (chosen, more)
 
 
 def test_the_choice_gives_its_reasons_without_the_number() -> None:
-    reasons = make_book([ASKS, DUTY]).choose("4930123").reasons
+    reasons = make_book([ASKS, DUTY]).choose(to("4930123")).reasons
     assert reasons == (
-        "no [match] names the called number: 2 of 2 policies are for all other calls",
+        "no [match] names the call: 2 of 2 policies are for all other calls",
         'the most protective of them is "asks"',
         'basis "consent": the caller is asked before anything is recorded',
         "a call that may not be recorded is connected unrecorded",
     )
-    assert make_book([DUTY]).choose("1").reasons[1:] == (
+    assert make_book([DUTY]).choose(to("1")).reasons[1:] == (
         'basis "legal_obligation": nobody is asked, the caller is told before anything is recorded; '
         "justification: MiFID II 16(7)",
         "a call that may not be recorded is refused",
     )
     book = make_book([ASKS, named("tells-49", f'match.called = ["49*"]\n{CONTRACT}\nannounce = false')])
-    assert book.choose("4930123").reasons[:2] == (
-        "the called number is named by 1 of the 1 policies with [match]",
+    assert book.choose(to("4930123")).reasons[:2] == (
+        "the call is named by 1 of the 1 policies with [match]",
         'basis "contract": nobody is asked, and nobody is told; justification: j',
     )
     objects = (
-        make_book([named("lia", 'basis = "legitimate_interests"\njustification = "LIA 7"')]).choose("1").reasons[1]
+        make_book([named("lia", 'basis = "legitimate_interests"\njustification = "LIA 7"')]).choose(to("1")).reasons[1]
     )
     assert "is told before anything is recorded, and may object; justification: LIA 7" in objects
 
 
 def test_the_rules_take_the_prompts_minimum_of_their_language() -> None:
     book = make_book([named("de", 'language = "de"')])
-    rules, reasons = book.rules("4930", lambda language: {"de": Minima(2_500, 700, 2_900, 1_100, 600)}[language])
+    rules, reasons = book.rules(to("4930"), lambda language: {"de": Minima(2_500, 700, 2_900, 1_100, 600)}[language])
     assert (rules.minimum_heard_ms, rules.minimum_heard_again_ms) == (2_500, 700)
     assert (rules.minimum_heard_spoken_ms, rules.minimum_heard_again_spoken_ms) == (2_900, 1_100)
     assert rules.minimum_heard_confirm_ms == 600
@@ -421,4 +429,4 @@ def test_a_book_covers_every_call_and_names_each_policy_once() -> None:
     with pytest.raises(PolicyError, match=r"policy\.d: error: no policy is without"):
         make_book([])
     with pytest.raises(LookupError, match="no policy matches"):
-        Book(()).choose("4930")
+        Book(()).choose(to("4930"))
