@@ -15,8 +15,8 @@ from gateway.adapters.asterisk.ami.settings import ManagerServer
 from gateway.adapters.asterisk.ami_library import library_client
 from gateway.adapters.asterisk.pbx import AsteriskPbx, AsteriskServer
 from gateway.adapters.asterisk.starter import RecorderStarter
-from gateway.adapters.config.policies import FilePolicyBook, load_book, load_places, prompt_minima, prompt_problems
 from gateway.adapters.config.settings import Asterisk, RecorderLogin, Settings, Speech
+from gateway.adapters.config.shelf import FilePolicies, open_policies
 from gateway.adapters.keys.file_keys import FileKeyStore
 from gateway.adapters.prompts.library import FilePromptLibrary, load_prompts
 from gateway.adapters.recorder.vault import AgeVault
@@ -32,7 +32,6 @@ from gateway.app.recovery import recorded_by_pbx, recover
 from gateway.app.services import Services
 from gateway.app.switchboard import Switchboard
 from gateway.app.tasks import spawn
-from gateway.policy.errors import PolicyError
 from gateway.ports.policy import CallFacts
 from gateway.ports.recogniser import NoRecogniser, Recogniser
 
@@ -154,6 +153,7 @@ class Gateway:
     prompts: FilePromptLibrary
     database: RegistryDatabase
     pbx: AsteriskPbx
+    policies: FilePolicies
     recovering: asyncio.Task[int]
     """Closes what a PBX went on recording when the last gateway was killed, once it can be seen."""
 
@@ -195,9 +195,7 @@ async def start_gateway(settings: Settings) -> Gateway:
     prompts, findings = load_prompts(settings.prompts.folder)
     for finding in findings:
         _log.error("a prompt is not usable", file=finding.file, finding=finding.message)
-    book, places = load_book(settings.policy.folder), load_places(settings.policy.law)
-    if problems := prompt_problems(book, prompts):
-        raise PolicyError(problems)
+    policies = open_policies(settings.policy.folder, settings.policy.law, prompts)
     pbx = asterisk_pbx(settings.asterisk, settings.evidence.origin)
     clock = SystemClock()
     evidence = SqliteEvidenceLog(folders.evidence, folders.keys, settings.evidence.origin)
@@ -214,7 +212,7 @@ async def start_gateway(settings: Settings) -> Gateway:
     )
     recogniser: Recogniser = NoRecogniser()
     try:
-        if any(policy.file.ask.by_voice for policy in book.policies):
+        if any(policy.file.ask.by_voice for policy in policies.current.book.policies):
             recogniser = await start_recogniser(settings.speech)
         await front.start()
         pool = SipWorkerPool(
@@ -238,7 +236,7 @@ async def start_gateway(settings: Settings) -> Gateway:
             keys=FileKeyStore(folders.keys),
             vault=AgeVault(),
             prompts=prompts,
-            policy=FilePolicyBook(book, prompt_minima(prompts), places),
+            policy=policies,
             clock=clock,
             identities=Ulids(),
             route=agent_route(settings.sip.agent),
@@ -261,7 +259,9 @@ async def start_gateway(settings: Settings) -> Gateway:
         await evidence.aclose()
         raise
     api_keys = SqliteApiKeys(database)
-    return Gateway(settings, services, switchboard, pool, front, evidence, api_keys, prompts, database, pbx, recovering)
+    return Gateway(
+        settings, services, switchboard, pool, front, evidence, api_keys, prompts, database, pbx, policies, recovering
+    )
 
 
 def main_worker() -> None:

@@ -14,7 +14,9 @@ from gateway.api.metrics import Metrics
 from gateway.api.problems import Problem
 from gateway.app.session import CallSession, Outcome
 from gateway.app.switchboard import NoSuchCall, Switchboard
+from gateway.policy.errors import PolicyError
 from gateway.ports.evidence import EvidenceUnavailable
+from gateway.ports.policy import PolicyShelf
 from gateway.ports.registry import ApiKey, ApiKeys
 
 CallId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$", description="our call id, a ULID")]
@@ -79,7 +81,25 @@ class HealthBody(BaseModel):
     because: list[str]
 
 
-def make_app(switchboard: Switchboard, api_keys: ApiKeys, *, is_ready: Callable[[], list[str]]) -> FastAPI:
+class PolicyBody(BaseModel):
+    """A policy in force."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class ReloadedBody(BaseModel):
+    """What new calls live by from now on. *changed*: names of policies that are new, gone or not the same."""
+
+    policies: list[PolicyBody]
+    changed: list[str]
+    warnings: list[str]
+
+
+def make_app(
+    switchboard: Switchboard, api_keys: ApiKeys, policies: PolicyShelf, *, is_ready: Callable[[], list[str]]
+) -> FastAPI:
     """Build the application. *is_ready* returns what stands against taking calls, empty for ready."""
     app = FastAPI(
         title="Consent gateway",
@@ -97,6 +117,7 @@ def make_app(switchboard: Switchboard, api_keys: ApiKeys, *, is_ready: Callable[
     _agents(app, switchboard)
     _events(app, switchboard)
     _evidence(app, switchboard)
+    _policies(app, policies)
     return app
 
 
@@ -120,6 +141,29 @@ def _health(app: FastAPI, switchboard: Switchboard, is_ready: Callable[[], list[
     async def metrics(key: Caller) -> Response:
         require_role(key, "supervisor", "viewer")
         return Response(app.state.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _policies(app: FastAPI, policies: PolicyShelf) -> None:
+    @app.get("/v1/policies")
+    async def in_force(key: Caller) -> list[PolicyBody]:
+        require_role(key, "supervisor", "viewer")
+        return [PolicyBody(name=p.name, version=p.version, sha256=p.sha256) for p in policies.in_force()]
+
+    @app.post("/v1/policies/reload")
+    async def reload(key: Caller) -> ReloadedBody:
+        """What is on disk comes into force for calls that arrive from now on, if all of it is right."""
+        require_role(key)
+        try:
+            done = await policies.reload()
+        except PolicyError as error:
+            found = [{"where": f"{p.source}:{p.line}", "what": p.message} for p in error.problems]
+            title = "The policies on disk are not usable: those in force stay"
+            raise Problem(422, "policies_not_usable", title, errors=found) from None
+        return ReloadedBody(
+            policies=[PolicyBody(name=p.name, version=p.version, sha256=p.sha256) for p in done.policies],
+            changed=list(done.changed),
+            warnings=list(done.warnings),
+        )
 
 
 def _may_see(key: ApiKey, session: CallSession) -> bool:

@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 class Refused(Exception):
     """The gateway answered with a problem."""
 
-    def __init__(self, status: int, code: str, title: str) -> None:
+    def __init__(self, status: int, code: str, title: str, errors: Sequence[Any] = ()) -> None:
         super().__init__(f"{title} ({code})")
-        self.status, self.code, self.title = status, code, title
+        self.status, self.code, self.title, self.errors = status, code, title, errors
 
 
 def request(url: str, key_file: Path | None, method: str, path: str) -> Any:
@@ -62,7 +63,10 @@ def fetch(url: str, key_file: Path | None, method: str, path: str) -> bytes:
             problem = {}
         problem = problem if isinstance(problem, dict) else {}
         raise Refused(
-            error.code, problem.get("code", "http_error"), problem.get("title", "The gateway refused")
+            error.code,
+            problem.get("code", "http_error"),
+            problem.get("title", "The gateway refused"),
+            problem.get("errors", ()),
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = " ".join(str(getattr(error, "reason", error)).split())

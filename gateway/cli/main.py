@@ -403,6 +403,14 @@ def policy_explain(
     raise typer.Exit(work.explain(facts, config, as_json=as_json))
 
 
+@policy.command("reload")
+def policy_reload(url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
+    """Let the policies on disk come into force in the running gateway; it keeps the old ones when anything is wrong."""
+    from gateway.cli import policy as work
+
+    raise typer.Exit(work.reload(url, key, as_json=as_json))
+
+
 @prompts.command("check")
 def prompts_check(
     folder: Annotated[Path | None, typer.Argument(help="The prompts' folder; none: that of the configuration.")] = None,

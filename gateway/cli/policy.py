@@ -14,6 +14,7 @@ from gateway.adapters.config.policies import (
     read_policies,
 )
 from gateway.adapters.prompts.library import load_prompts
+from gateway.cli.client import Refused, request
 from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit
 from gateway.domain.consent import announcement
 from gateway.domain.rules import Joining, Rules
@@ -68,6 +69,32 @@ def check(files: list[Path], config: Path | None, *, as_json: bool) -> int:
             f"{count} policies, {len(errors)} errors, {len(problems) - len(errors)} warnings" if count else "not usable"
         )
     return NO if errors else OK
+
+
+def reload(url: str, key_file: Path | None, *, as_json: bool) -> int:
+    """Let the policies on disk come into force in the running gateway; say what changed, or what is wrong with them."""
+    try:
+        done = request(url, key_file, "POST", "/v1/policies/reload")
+    except Refused as refused:
+        if as_json:
+            say_json({"ok": False, "code": refused.code, "errors": list(refused.errors)})
+        else:
+            complain(str(refused))
+            for error in refused.errors:
+                complain(f"{error['where']}: {error['what']}")
+        return NO
+    if as_json:
+        say_json({"ok": True, **done})
+        return OK
+    for warning in done["warnings"]:
+        say(warning)
+    for policy in done["policies"]:
+        mark = "changed" if policy["name"] in done["changed"] else "as before"
+        say(f"{mark:10}{policy['name']}, version {policy['version']}  (SHA-256 {policy['sha256'][:16]}...)")
+    for name in sorted(set(done["changed"]) - {policy["name"] for policy in done["policies"]}):
+        say(f"{'gone':10}{name}")
+    say("in force for calls that arrive from now on; calls keep what they began with")
+    return OK
 
 
 def explain(facts: CallFacts, config: Path | None, *, as_json: bool) -> int:

@@ -54,12 +54,13 @@ async def _serve(settings: Settings, as_json: bool) -> int:
     gateway = await start_gateway(settings)
     try:
         key_file = await _first_key(gateway)
-        app = make_app(gateway.switchboard, gateway.api_keys, is_ready=gateway.not_ready)
+        app = make_app(gateway.switchboard, gateway.api_keys, gateway.policies, is_ready=gateway.not_ready)
         server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off", server_header=False
             )
         )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, gateway)
         _announce(settings, gateway, http_socket, key_file, as_json)
         await _until_told(server, http_socket, told)
     finally:
@@ -88,6 +89,16 @@ def _listen_to_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     return told
+
+
+def _reload(gateway: Gateway) -> None:
+    """SIGHUP: the policies on disk come into force, or are refused, and the log says which."""
+
+    async def reload() -> None:
+        with contextlib.suppress(PolicyError):
+            await gateway.policies.reload()
+
+    spawn(reload(), name="reload policies")
 
 
 async def _until_told(server: uvicorn.Server, http_socket: socket.socket, told: asyncio.Event) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gateway.domain.rules import Rules
 from gateway.policy.jurisdiction import Resolution
+from gateway.policy.model import JurisdictionTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Decision:
     reasons: tuple[str, ...]
     jurisdiction: Resolution | None = None
     """Whose law the call is under, where the policy looks at that."""
+    jurisdiction_table: JurisdictionTable | None = field(default=None, repr=False)
+    """What the policy says of places, for who joins later: the policy may be another by then."""
 
 
 class PolicyBook(Protocol):
@@ -48,4 +51,35 @@ class PolicyBook(Protocol):
     def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
         """Return the rules for somebody who joins a call that was decided by *joined*. Never looser than what that
         call's rules have for who joins."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PolicyVersion:
+    """A policy in force: its name, its version, and the SHA-256 of the bytes it was read from."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What came into force: all policies, the names of those that are new, gone or not the same, and the warnings."""
+
+    policies: tuple[PolicyVersion, ...]
+    changed: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class PolicyShelf(Protocol):
+    """Where the policies in force are kept."""
+
+    def in_force(self) -> tuple[PolicyVersion, ...]:
+        """Return the policies that new calls live by, by name."""
+        ...
+
+    async def reload(self) -> Reloaded:
+        """Let what is on disk come into force for calls that arrive from now on; calls keep what they began with.
+        Raises `gateway.policy.errors.PolicyError` when anything is wrong with it: then nothing changes."""
         ...

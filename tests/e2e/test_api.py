@@ -75,7 +75,7 @@ async def scene(folder: Path, **policy: str) -> AsyncIterator[Scene]:
         support.running(support.settings(folder, agent.address, **policy)) as (gateway, _),
         contextlib.AsyncExitStack() as stack,
     ):
-        app = make_app(gateway.switchboard, gateway.api_keys, is_ready=gateway.not_ready)
+        app = make_app(gateway.switchboard, gateway.api_keys, gateway.policies, is_ready=gateway.not_ready)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
         listening = socket.create_server(("127.0.0.1", 0))

@@ -10,7 +10,7 @@ from gateway.policy.decide import Places, Whereabouts, tightened
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.jurisdiction import merge
 from gateway.policy.law import LAW_FILES, LawTable, law_warnings, make_law, parse_law
-from gateway.policy.model import JurisdictionTable, Minima, PolicyFile
+from gateway.policy.model import Minima, PolicyFile
 from gateway.policy.numbering import AREA_CODES_FILE, Numbering, parse_numbering
 from gateway.ports.policy import CallFacts, Decision
 from gateway.ports.prompts import SPOKEN_PROMPT_NAMES, PromptLibrary, PromptMissing
@@ -85,25 +85,21 @@ class FilePolicyBook:
 
     def resolve(self, facts: CallFacts) -> Decision:
         rules, reasons = self.book.rules(occasion(facts), self.prompt_minima)
-        table = self._table(rules.policy)
+        table = next(p.file.jurisdiction for p in self.book.policies if p.sha256 == rules.policy[2])
         if table is None:
             return Decision(rules, reasons)
         found = self.places.of_call(table, _whereabouts(facts))
         rules, more = tightened(rules, table, found)
-        return Decision(rules, (*reasons, *more), found)
+        return Decision(rules, (*reasons, *more), found, table)
 
     def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
         rules, reasons = joined.rules.for_who_joins(), (joined.rules.joining_reason,)
-        table = self._table(rules.policy)
+        table = joined.jurisdiction_table
         if table is None or joined.jurisdiction is None:
             return Decision(rules, reasons)
         found = merge(joined.jurisdiction, self.places.of_who_joins(table, _whereabouts(facts)))
         rules, more = tightened(rules, table, found)
-        return Decision(rules, (*reasons, *more), found)
-
-    def _table(self, name: tuple[str, str, str]) -> JurisdictionTable | None:
-        """What a policy says of places; policies are told apart by the bytes they were read from."""
-        return next((p.file.jurisdiction for p in self.book.policies if p.sha256 == name[2]), None)
+        return Decision(rules, (*reasons, *more), found, table)
 
 
 def occasion(facts: CallFacts) -> Occasion:
