@@ -144,6 +144,12 @@ class Policies(_Section):
     law: Path | None = None
 
 
+class Devices(_Section):
+    """Where the inventory of what can record is; without a folder there is none."""
+
+    folder: Path | None = None
+
+
 class Prompts(_Section):
     """Where the prompts are."""
 
@@ -180,6 +186,7 @@ class Settings(BaseSettings):
     storage: Storage = Storage()
     evidence: Evidence = Evidence()
     policy: Policies = Policies()
+    devices: Devices = Devices()
     prompts: Prompts = Prompts()
     speech: Speech = Speech()
 
