@@ -1,5 +1,6 @@
 """The command line. Every command's work stands in a module of its own, imported when it runs."""
 
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,12 +17,16 @@ app = typer.Typer(
 )
 calls = typer.Typer(help="Live calls of the running gateway.", no_args_is_help=True)
 evidence = typer.Typer(help="The evidence of calls: list, show, export, convert, verify.", no_args_is_help=True)
+devices = typer.Typer(
+    help="The inventory of what can record: check, list, how much of it is gated.", no_args_is_help=True
+)
 policy = typer.Typer(help="Policies: check files, explain a decision.", no_args_is_help=True)
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 prompts = typer.Typer(help="The spoken prompts.", no_args_is_help=True)
 recordings = typer.Typer(help="Recordings, of the gateway and of its PBXes.", no_args_is_help=True)
 for name, group in (
     ("calls", calls),
+    ("devices", devices),
     ("evidence", evidence),
     ("keys", keys),
     ("policy", policy),
@@ -409,6 +414,47 @@ def policy_reload(url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
     from gateway.cli import policy as work
 
     raise typer.Exit(work.reload(url, key, as_json=as_json))
+
+
+DeviceFiles = Annotated[
+    list[Path] | None, typer.Argument(help="Files of devices, or folders; none: those of the configuration.")
+]
+
+
+@devices.command("check")
+def devices_check(files: DeviceFiles = None, config: Config = None, as_json: Json = False) -> None:
+    """Check the inventory: errors with file and line, and warnings."""
+    from gateway.cli import devices as work
+
+    raise typer.Exit(work.check(files or [], config, as_json=as_json))
+
+
+@devices.command("list")
+def devices_list(files: DeviceFiles = None, config: Config = None, as_json: Json = False) -> None:
+    """List what can record and what it counts as today, the worst first."""
+    from gateway.cli import devices as work
+
+    raise typer.Exit(work.listing(files or [], config, as_json=as_json))
+
+
+@devices.command("coverage")
+def devices_coverage(
+    files: DeviceFiles = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option("--at", metavar="DATE", formats=["%Y-%m-%d"], help="On this day; none: today, UTC."),
+    ] = None,
+    insist: Annotated[
+        bool, typer.Option("--insist", help="Exit 1 when something that can record is uncontrolled or unknown.")
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Say how much of what can record is gated, and what to do about the rest."""
+    from gateway.cli import devices as work
+
+    day = at.date() if at is not None else None
+    raise typer.Exit(work.cover(files or [], day, config, insist=insist, as_json=as_json))
 
 
 @prompts.command("check")
