@@ -371,6 +371,22 @@ async def test_health_and_metrics_say_enough_and_nothing_personal(tmp_path: Path
         assert (await nobody.get("/livez")).status_code == 200
 
 
+async def test_policies_are_seen_by_many_and_reloaded_by_an_admin_alone(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        (shown,) = (await s.clients["viewer"].get("/v1/policies")).json()
+        assert (shown["name"], shown["version"]) == ("test", "1")
+        is_problem(await s.clients["agent"].get("/v1/policies"), 403, "forbidden")
+        for name in ("supervisor", "viewer", "agent"):
+            is_problem(await s.clients[name].post("/v1/policies/reload"), 403, "forbidden")
+        policy = tmp_path / "policy.d" / "test.toml"
+        policy.write_text(policy.read_text().replace("attempts = 2", "attempts = 20"))
+        refused = await s.admin.post("/v1/policies/reload")
+        is_problem(refused, 422, "policies_not_usable")
+        (error,) = refused.json()["errors"]
+        assert error["where"].endswith("test.toml:7") and "attempts" in error["what"]
+        assert (await s.admin.get("/v1/policies")).json() == [shown]
+
+
 async def test_the_description_names_every_path_of_the_contract(tmp_path: Path) -> None:
     async with scene(tmp_path) as s:
         described = (await s.clients["nobody"].get("/openapi.json")).json()
@@ -381,8 +397,9 @@ async def test_the_description_names_every_path_of_the_contract(tmp_path: Path) 
         for verb in ("pause", "resume"):
             assert "post" in paths[f"/v1/agents/{{agent}}/{verb}"]
         reading = ["/livez", "/readyz", "/metrics", "/v1/calls", "/v1/calls/{call_id}", "/v1/events"]
-        for path in [*reading, "/v1/calls/{call_id}/evidence"]:
+        for path in [*reading, "/v1/calls/{call_id}/evidence", "/v1/policies"]:
             assert "get" in paths[path]
+        assert "post" in paths["/v1/policies/reload"]
         text = json.dumps(described)
         names = set(described["components"]["schemas"])
         assert set(re.findall(r'"#/components/schemas/(\w+)"', text)) <= names
@@ -410,7 +427,7 @@ async def test_who_has_no_key_gets_nothing(tmp_path: Path) -> None:
             {"Authorization": s.clients["odd role"].headers["authorization"]},
         ]
         for headers in wrong:
-            for path in ("/v1/calls", f"/v1/calls/{NOBODY}", "/metrics", "/v1/events", "/v1/evidence/key"):
+            for path in ("/v1/calls", f"/v1/calls/{NOBODY}", "/metrics", "/v1/events", "/v1/policies"):
                 answer = await nobody.get(path, headers=headers)  # type: ignore[arg-type]
                 is_problem(answer, 401, "unauthenticated")
                 assert answer.headers["www-authenticate"] == "Bearer"

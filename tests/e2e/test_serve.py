@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from gateway.adapters.softphone import Call, Softphone
@@ -369,3 +370,52 @@ async def test_whatever_answers_at_the_url_is_told_from_a_gateway(tmp_path: Path
     said = await command("calls", "list", "--url", "ftp://x", "--key-file", "k", cwd=tmp_path)
     assert said.code == 2
     server.close()
+
+
+async def test_reload_brings_new_policies_into_force_for_new_calls_only(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        policy = tmp_path / "policy.d" / "test.toml"
+        first = policy.read_text()
+        at = ("--url", s.url, "--key-file", s.key_file)
+        call, call_id = await s.talk()
+
+        policy.write_text(first.replace('version = "1"', 'version = "2"\nbasis = "contract"\njustification = "t 4"'))
+        done = await command("policy", "reload", *at, "--json", cwd=tmp_path)
+        assert done.code == 0 and done.json["ok"] and done.json["changed"] == ["test"]
+        (live,) = (await s.calls("list", "--json")).json
+        assert (live["call_id"], live["basis"], live["verdict"]) == (call_id, "consent", "granted")
+
+        policy.write_text(first.replace('version = "1"', "version = 3"))
+        refused = await command("policy", "reload", *at, cwd=tmp_path)
+        assert refused.code == 1 and "those in force stay" in refused.err and f"{policy}:3: version" in refused.err
+        assert s.served.process is not None
+        s.served.process.send_signal(signal.SIGHUP)
+        for _ in range(100):
+            if "not usable: those in force stay" in (tmp_path / "serve.log").read_text():
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise AssertionError("the log says nothing of SIGHUP")
+
+        await call.hang_up()
+        second = await s.caller.call(s.served.sip, from_number=NUMBER)
+        await second.answered(10)
+        (live,) = (await s.calls("list", "--json")).json
+        assert live["basis"] == "contract", "version 2 is in force, not the broken one"
+
+        policy.write_text(first.replace('version = "1"', 'version = "4"'))
+        s.served.process.send_signal(signal.SIGHUP)
+        headers = {"Authorization": f"Bearer {s.key_file.read_text().strip()}"}
+        async with httpx.AsyncClient(base_url=s.url, headers=headers, trust_env=False) as client:
+            for _ in range(100):
+                versions = [policy["version"] for policy in (await client.get("/v1/policies")).json()]
+                if versions == ["4"]:
+                    break
+                await asyncio.sleep(0.05)
+        assert versions == ["4"]
+        again = await command("policy", "reload", *at, cwd=tmp_path)
+        assert again.out.startswith("as before test, version 4")
+        await second.hang_up()
+        (bundle, *_) = [e for e in (await s.evidence("list", "--json")).json if e["call_id"] == call_id]
+        shown = await s.evidence("show", call_id, "--json")
+        assert bundle and '"version": "1"' in shown.out, "the first call has the policy it began with in its evidence"

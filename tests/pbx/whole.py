@@ -108,7 +108,9 @@ class Whole:
     async def agents_api(self) -> AsyncIterator[httpx.AsyncClient]:
         """The gateway's HTTP interface, with the key of the agent "agent"."""
         _, clear = await self.gateway.api_keys.create("hotkey", "agent", "agent")
-        app = make_app(self.gateway.switchboard, self.gateway.api_keys, self.gateway.policies, is_ready=self.gateway.not_ready)
+        app = make_app(
+            self.gateway.switchboard, self.gateway.api_keys, self.gateway.policies, is_ready=self.gateway.not_ready
+        )
         transport = httpx.ASGITransport(app)
         headers = {"Authorization": f"Bearer {clear}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as api:

@@ -14,7 +14,7 @@ from gateway.ports import media
 from gateway.ports.evidence import FakeEvidenceLog
 from gateway.ports.keys import FakeKeyStore
 from gateway.ports.media import FakeMediaServer
-from gateway.ports.policy import CallFacts, Decision
+from gateway.ports.policy import CallFacts, Decision, PolicyVersion, Reloaded
 from gateway.ports.prompts import PROMPT_NAMES, SPOKEN_PROMPT_NAMES, Prompt, PromptMissing
 from gateway.ports.registry import FakeCallRegistry
 
@@ -77,6 +77,12 @@ class Policies:
     def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
         return Decision(joined.rules.for_who_joins(), (joined.rules.joining_reason,))
 
+    def in_force(self) -> tuple[PolicyVersion, ...]:
+        return (PolicyVersion(*self.rules.policy),)
+
+    async def reload(self) -> Reloaded:
+        return Reloaded(self.in_force(), (), ())
+
 
 @dataclass
 class Vault:
@@ -105,6 +111,7 @@ class Desk:
     clock: Clock = field(default_factory=Clock)
 
     async def open(self) -> "Desk":
+        self.policies = Policies(self.rules)
         self.services = Services(
             media=self.server,
             evidence=self.log,
@@ -112,7 +119,7 @@ class Desk:
             keys=self.keys,
             vault=self.vault,
             prompts=self.prompts,
-            policy=Policies(self.rules),
+            policy=self.policies,
             clock=self.clock,
             identities=Counting(),
             route=lambda facts: "sip:anna@agents.example",

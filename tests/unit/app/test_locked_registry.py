@@ -68,7 +68,7 @@ async def test_a_call_is_answered_asked_and_connected(desk: Desk, tmp_path: Path
 
 async def test_an_agents_pause_is_answered(desk: Desk, database: RegistryDatabase, tmp_path: Path) -> None:
     _, clear = await SqliteApiKeys(database).create("anna", "agent", "anna")
-    app = make_app(desk.board, SqliteApiKeys(database), is_ready=list)
+    app = make_app(desk.board, SqliteApiKeys(database), desk.policies, is_ready=list)
     headers = {"Authorization": f"Bearer {clear}"}
     await desk.records()
     transport = httpx.ASGITransport(app)
