@@ -19,7 +19,7 @@ check: env  ## format, lint, types, import contracts, unit tests: under two minu
 	$(RUN)/ruff check gateway tests bench ivr_prompts
 	$(RUN)/mypy
 	$(RUN)/lint-imports
-	$(RUN)/python -m pytest -m "not slow" tests/unit tests/contract tests/stateful tests/vectors
+	$(RUN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/unit tests/contract tests/stateful tests/vectors
 
 format: env  ## rewrite the code as the formatter wants it
 	$(RUN)/ruff format gateway tests bench ivr_prompts

@@ -408,6 +408,22 @@ def policy_explain(
     raise typer.Exit(work.explain(facts, config, as_json=as_json))
 
 
+@policy.command("diff")
+def policy_diff(
+    before: Annotated[Path, typer.Argument(help="A policy folder, or one policy file.")],
+    after: Annotated[Path, typer.Argument(help="The one to compare it with.")],
+    calls: Annotated[
+        Path | None, typer.Option(help="Sample calls, a TOML file of [[call]]; none: made up from both.")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Say which of a set of sample calls two sets of policies decide otherwise; 0 when none."""
+    from gateway.cli import policy as work
+
+    raise typer.Exit(work.diff(before, after, calls, config, as_json=as_json))
+
+
 @policy.command("reload")
 def policy_reload(url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
     """Let the policies on disk come into force in the running gateway; it keeps the old ones when anything is wrong."""

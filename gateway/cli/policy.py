@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gateway.adapters.config.policies import (
     FilePolicyBook,
+    default_policy,
     law_problems,
     load_book,
     load_places,
@@ -15,14 +16,19 @@ from gateway.adapters.config.policies import (
 )
 from gateway.adapters.prompts.library import load_prompts
 from gateway.cli.client import Refused, request
-from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit
+from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit, why
 from gateway.domain.consent import announcement
 from gateway.domain.rules import Joining, Rules
 from gateway.policy.book import Book, make_book, warnings
+from gateway.policy.diff import Sample, changes, read_samples, samples_of
 from gateway.policy.errors import PolicyError
 from gateway.policy.jurisdiction import Resolution
 from gateway.ports.policy import CallFacts
+from gateway.ports.prompts import PromptLibrary
 
+USAGE = 2
+SHOWN = 3
+"""So many calls of a group are named."""
 _JOINING = {
     Joining.ASK: "asked",
     Joining.ANNOUNCE: "told",
@@ -69,6 +75,70 @@ def check(files: list[Path], config: Path | None, *, as_json: bool) -> int:
             f"{count} policies, {len(errors)} errors, {len(problems) - len(errors)} warnings" if count else "not usable"
         )
     return NO if errors else OK
+
+
+def diff(before: Path, after: Path, calls: Path | None, config: Path | None, *, as_json: bool) -> int:
+    """Decide sample calls by two sets of policies and print whose outcome differs; 0 when no one's does."""
+    settings = settings_or_exit(config)
+    prompts, _ = load_prompts(settings.prompts.folder)
+    now = datetime.now().astimezone()
+    try:
+        places = load_places(settings.policy.law)
+        books = [_book_of(path, prompts) for path in (before, after)]
+        samples = read_samples(calls.read_bytes(), str(calls), now) if calls else samples_of(books, now)
+        shelves = [FilePolicyBook(book, prompt_minima(prompts), places) for book in books]
+    except PolicyError as error:
+        complain(str(error))
+        return USAGE
+    except OSError as error:
+        complain(why(error))
+        return USAGE
+    found: dict[tuple[tuple[str, tuple[str, str]], ...], list[str]] = {}
+    for sample in samples:
+        facts = _facts(sample)
+        other = changes(*(shelf.resolve(facts).rules for shelf in shelves))
+        if other:
+            found.setdefault(tuple(other.items()), []).append(sample.name)
+    count = sum(map(len, found.values()))
+    if as_json:
+        groups = [{"calls": names, "changes": {k: list(v) for k, v in changed}} for changed, names in found.items()]
+        say_json({"calls": len(samples), "changed": count, "groups": groups})
+        return NO if count else OK
+    for changed, names in sorted(found.items(), key=lambda group: -len(group[1])):
+        more = f", and {len(names) - SHOWN} more (--json has all)" if len(names) > SHOWN else ""
+        say(f"{len(names)} calls: {'; '.join(names[:SHOWN])}{more}")
+        for name, (old, new) in changed:
+            say(f"    {name:28}{old}  ->  {new}")
+    say(
+        f"{count} of {len(samples)} sample calls are decided otherwise"
+        if count
+        else f"no change in {len(samples)} calls"
+    )
+    return NO if count else OK
+
+
+def _book_of(path: Path, prompts: PromptLibrary) -> Book:
+    """The policies of a folder, or one policy for every call. Raises `PolicyError`."""
+    if path.is_dir():
+        book = load_book(path)
+    else:
+        (policy,) = read_policies([path])
+        book = Book((policy,)) if not policy.named else make_book([policy, default_policy()])
+    if problems := prompt_problems(book, prompts):
+        raise PolicyError(problems)
+    return book
+
+
+def _facts(sample: Sample) -> CallFacts:
+    return CallFacts(
+        caller=sample.caller,
+        called=sample.called,
+        at=sample.at,
+        line=sample.line,
+        trunk=sample.trunk,
+        place=sample.place,
+        place_trusted=True,
+    )
 
 
 def reload(url: str, key_file: Path | None, *, as_json: bool) -> int:

@@ -1,6 +1,7 @@
 """The commands that need no gateway: what they print, and with which code they end."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ VERBS = {
     "evidence fsck": True,
     "policy check": True,
     "policy explain": True,
+    "policy diff": True,
     "policy reload": True,
     "prompts check": True,
     "prompts build": False,
@@ -392,3 +394,38 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path: Path, monkeypatc
     monkeypatch.setenv("CONSENT_GATEWAY_SIP", "no JSON")
     said = run("policy", "explain")
     assert said.code == 2 and "sip" in said.err and len(said.err.splitlines()) == 1
+
+
+def test_diff_says_which_calls_are_decided_otherwise(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    for folder in (before, after):
+        folder.mkdir()
+        (folder / "a.toml").write_text('name = "a"\nversion = "1"\n')
+    config = tmp_path / "gateway.toml"
+    config.write_text("")
+    same = run("policy", "diff", before, after, "--config", config)
+    assert (same.code, same.out) == (0, "no change in 1 calls\n")
+    (after / "b.toml").write_text(
+        'name = "b"\nversion = "1"\nbasis = "contract"\njustification = "terms 4"\n[match]\ncalled = ["4930*"]\n'
+    )
+    said = run("policy", "diff", before, after, "--config", config)
+    assert said.code == 1
+    assert "1 calls: to 4930\n" in said.out and "1 of 2 sample calls are decided otherwise" in said.out
+    assert re.search(r"basis +consent  ->  contract", said.out)
+    machine = run("policy", "diff", before, after, "--config", config, "--json").json
+    assert (machine["calls"], machine["changed"]) == (2, 1)
+    assert machine["groups"][0]["changes"]["ask"] == ["yes", "no"]
+    calls = tmp_path / "calls.toml"
+    calls.write_text('[[call]]\nname = "Berlin"\ncalled = "4930123"\n[[call]]\ncalled = "33"\n')
+    own = run("policy", "diff", before, after, "--calls", calls, "--config", config)
+    assert own.code == 1 and own.out.startswith("1 calls: Berlin\n")
+    calls.write_text("[[call]]\ncolour = 1\n")
+    wrong = run("policy", "diff", before, after, "--calls", calls, "--config", config)
+    assert wrong.code == 2 and "calls.toml:2: error: call.0.colour: unknown key" in wrong.err
+    assert run("policy", "diff", before, tmp_path / "nowhere.toml", "--config", config).code == 2
+
+
+def test_explain_of_a_time_that_is_none_is_wrong_usage(config: Path) -> None:
+    said = run("policy", "explain", "--at", "noon", "--config", config)
+    assert said.code == 2 and "is no time; write it as 2026-12-24T18:00" in said.err
+    assert run("policy", "explain", "--at", "2026-12-24T18:00Z", "--config", config).code == 0
