@@ -5,9 +5,10 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from gateway.adapters.config.files import read_all, tomls
 from gateway.policy.book import Book, Occasion, Policy, PromptMinima, make_book, parse_policy
 from gateway.policy.decide import Places, Whereabouts, tightened
-from gateway.policy.errors import PolicyError, Problem
+from gateway.policy.errors import Problem
 from gateway.policy.jurisdiction import merge
 from gateway.policy.law import LAW_FILES, LawTable, law_warnings, make_law, parse_law
 from gateway.policy.model import Minima, PolicyFile
@@ -18,18 +19,7 @@ from gateway.ports.prompts import SPOKEN_PROMPT_NAMES, PromptLibrary, PromptMiss
 
 def read_policies(paths: list[Path]) -> list[Policy]:
     """Read policy files. Raises `PolicyError` with the findings of *all* of them."""
-    policies: list[Policy] = []
-    problems: list[Problem] = []
-    for path in paths:
-        try:
-            policies.append(parse_policy(path.read_bytes(), str(path)))
-        except PolicyError as error:
-            problems += error.problems
-        except OSError as error:
-            problems.append(Problem(str(path), 0, f"cannot be read ({type(error).__name__})"))
-    if problems:
-        raise PolicyError(problems)
-    return policies
+    return read_all(paths, parse_policy)
 
 
 def default_policy() -> Policy:
@@ -41,12 +31,7 @@ def load_book(folder: Path | None) -> Book:
     """Read `*.toml` of *folder*, in order of names; None: the built-in default. Raises `PolicyError`."""
     if folder is None:
         return make_book([default_policy()])
-    paths = sorted(folder.glob("*.toml"))
-    if not paths:
-        raise PolicyError(
-            [Problem(str(folder), 0, "no *.toml in this folder: put a policy there, or leave policy.folder out")]
-        )
-    return make_book(read_policies(paths))
+    return make_book(read_policies(tomls(folder, "put a policy there, or leave policy.folder out")))
 
 
 def prompt_problems(book: Book, prompts: PromptLibrary) -> list[Problem]:
@@ -125,20 +110,9 @@ def load_places(folder: Path | None) -> Places:
 
 def read_law(folder: Path | None) -> list[LawTable]:
     """Read tables of law of one's own. Raises `PolicyError` with the findings of all of them."""
-    tables: list[LawTable] = []
-    problems: list[Problem] = []
-    for path in sorted(folder.glob("*.toml")) if folder is not None else []:
-        try:
-            tables.append(parse_law(path.read_bytes(), str(path)))
-        except PolicyError as error:
-            problems += error.problems
-        except OSError as error:
-            problems.append(Problem(str(path), 0, f"cannot be read ({type(error).__name__})"))
-    if folder is not None and not tables and not problems:
-        problems.append(Problem(str(folder), 0, "no *.toml in this folder: put a table there, or leave policy.law out"))
-    if problems:
-        raise PolicyError(problems)
-    return tables
+    if folder is None:
+        return []
+    return read_all(tomls(folder, "put a table there, or leave policy.law out"), parse_law)
 
 
 def law_problems(folder: Path | None) -> list[Problem]:
