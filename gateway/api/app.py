@@ -1,5 +1,6 @@
 """The HTTP interface. Routes translate; every decision is the call's."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, Literal
@@ -14,11 +15,14 @@ from gateway.api.metrics import Metrics
 from gateway.api.problems import Problem
 from gateway.app.session import CallSession, Outcome
 from gateway.app.switchboard import NoSuchCall, Switchboard
+from gateway.evidence.errors import BundleInvalid
+from gateway.evidence.forms import Wishes, render
 from gateway.policy.errors import PolicyError
 from gateway.ports.evidence import EvidenceUnavailable
 from gateway.ports.policy import PolicyShelf
 from gateway.ports.registry import ApiKey, ApiKeys
 
+HttpForm = Literal["bundle", "vcon", "consent-record", "receipt"]
 CallId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$", description="our call id, a ULID")]
 AgentName = Annotated[str, Path(pattern=r"^[A-Za-z0-9+_.*#-]{1,64}$")]
 Reason = Literal["agent_key", "card_entry", "supervisor"]
@@ -321,21 +325,45 @@ def _event(kind: str, number: int, data: dict[str, Any]) -> str:
     return f"id: {number}\nevent: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
 
 
+_FORMS: dict[HttpForm, tuple[str, str]] = {
+    "bundle": ("evidence-{}.json", "application/json"),
+    "vcon": ("{}.vcon.json", "application/vcon+json"),
+    "consent-record": ("consent-record-{}.jsonld", "application/ld+json"),
+    "receipt": ("receipt-{}.txt", "text/plain; charset=utf-8"),
+}
+"""The file's name of a call in each form, and its media type."""
+
+
 def _evidence(app: FastAPI, switchboard: Switchboard) -> None:
     @app.get("/v1/calls/{call_id}/evidence")
-    async def evidence(key: Caller, call_id: CallId) -> Response:
-        """The call's bundle, for `consent-gateway evidence verify`; of a live call: what is durable so far."""
+    async def evidence(
+        key: Caller,
+        call_id: CallId,
+        form: Annotated[HttpForm, Query(alias="format", description="what is made of the bundle")] = "bundle",
+        language: Annotated[
+            Literal["", "de", "en", "es", "fr", "it", "pt"], Query(description="of a receipt; left out: the caller's")
+        ] = "",
+    ) -> Response:
+        """The call's bundle, for `consent-gateway evidence verify`, or a form made of it; of a live call: what is
+        durable so far. A signed vCon is made where the log's key is: `consent-gateway evidence export`."""
         require_role(key, "supervisor")
+        services = switchboard.services
         try:
-            bundle = await switchboard.services.evidence.export(call_id)
+            bundle = await services.evidence.export(call_id)
         except KeyError:
             raise Problem(404, "no_evidence", "The log has no entry of that call") from None
         except EvidenceUnavailable:
             raise Problem(503, "evidence_unavailable", "The evidence cannot be read now") from None
+        wishes, verifier = Wishes(language=language), services.evidence.verifier_key()
+        try:
+            made = await asyncio.to_thread(render, form, bundle, verifier, wishes, made_at=services.clock.utc())
+        except BundleInvalid as error:
+            raise Problem(409, "not_in_this_form", "The call cannot be told in this form", because=str(error)) from None
+        name, media_type = _FORMS[form]
         return Response(
-            bundle,
-            media_type="application/json",
-            headers={"Content-Disposition": f'attachment; filename="evidence-{call_id}.json"'},
+            made,
+            media_type=media_type,
+            headers={"Content-Disposition": f'attachment; filename="{name.format(call_id)}"'},
         )
 
     @app.get("/v1/evidence/key")

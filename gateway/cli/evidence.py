@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from gateway.evidence.canonical import Entry, to_object
 from gateway.evidence.errors import EvidenceInvalid
 
 if TYPE_CHECKING:
-    from gateway.cli.evidence_forms import Form, Wishes
+    from gateway.evidence.forms import Form, Wishes
 
 
 def verify(bundle: Path, key: Path, *, as_json: bool) -> int:
@@ -113,7 +114,8 @@ def _short(value: object) -> str:
 @within_reach()
 def export(config: Path | None, call_id: str, out: Path, form: "Form", wishes: "Wishes", *, as_json: bool) -> int:
     """Write what a call left, in the form asked for: from the log itself, or through the gateway that has it open."""
-    from gateway.cli.evidence_forms import places_of, render
+    from gateway.cli.evidence_forms import places_of
+    from gateway.evidence.forms import render
 
     data = _bundle(config, call_id)
     if data is None:
@@ -127,7 +129,9 @@ def export(config: Path | None, call_id: str, out: Path, form: "Form", wishes: "
     signer = load_signer(keys, origin, create=False)
     try:
         places = places_of(data, wishes.media_url, folder.parent / "recordings")
-        rendered = render(form, data, str(signer.verifier), wishes, places, signer)
+        rendered = render(
+            form, data, str(signer.verifier), wishes, made_at=datetime.now(UTC), places=places, signer=signer
+        )
     except EvidenceInvalid as error:
         complain(f"NOT VALID: {error}")
         return NO
@@ -137,11 +141,13 @@ def export(config: Path | None, call_id: str, out: Path, form: "Form", wishes: "
 @within_reach()
 def convert(bundle: Path, key: Path, out: Path, form: "Form", wishes: "Wishes", *, as_json: bool) -> int:
     """Write a bundle in another form, with nothing but the public key. The bundle is verified first."""
-    from gateway.cli.evidence_forms import places_of, render
+    from gateway.cli.evidence_forms import places_of
+    from gateway.evidence.forms import render
 
     data, verifier = bundle.read_bytes(), key.read_text(encoding="utf-8", errors="replace").strip()
     try:
-        rendered = render(form, data, verifier, wishes, places_of(data, wishes.media_url, None), None)
+        places = places_of(data, wishes.media_url, None)
+        rendered = render(form, data, verifier, wishes, made_at=datetime.now(UTC), places=places)
     except EvidenceInvalid as error:
         complain(f"NOT VALID: {error}")
         return NO

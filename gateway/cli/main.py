@@ -280,7 +280,7 @@ def evidence_export(
 ) -> None:
     """Write one call's evidence: its bundle, a vCon, consent records or a receipt for the caller."""
     from gateway.cli import evidence as work
-    from gateway.cli.evidence_forms import Wishes
+    from gateway.evidence.forms import Wishes
 
     wishes = Wishes(language.value if language else "", party, controller, media_url)
     raise typer.Exit(work.export(config, call_id, out, form.value, wishes, as_json=as_json))
@@ -302,7 +302,7 @@ def evidence_convert(
 ) -> None:
     """Verify a bundle offline and write it in another form."""
     from gateway.cli import evidence as work
-    from gateway.cli.evidence_forms import Wishes
+    from gateway.evidence.forms import Wishes
 
     wishes = Wishes(language.value if language else "", party, controller, media_url)
     raise typer.Exit(work.convert(bundle, key, out, form.value, wishes, as_json=as_json))

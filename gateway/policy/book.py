@@ -118,7 +118,13 @@ def warnings(policy: Policy) -> list[Problem]:
     if not file.asks and not file.announces:
         found.append(
             "announce = false: nobody is told in the call that it is recorded; say where else they are told (GDPR "
-            "Article 13), and mind places where everybody on the line must know"
+            "Article 13), and mind places where everybody on the line must know (a table [jurisdiction] does)"
+        )
+    law = file.jurisdiction
+    if law is not None and law.all_party == "ask" and not file.asks and file.fail_mode is FailMode.REFUSE_CALL:
+        found.append(
+            'where everybody must agree the caller is asked, and his no ends the call (fail_mode = "refuse_call"): if '
+            'a statute orders the recording, all_party = "announce" with that justification says so'
         )
     if file.basis is Basis.LEGAL_OBLIGATION and file.fail_mode is FailMode.CONNECT_UNRECORDED:
         found.append(

@@ -175,6 +175,19 @@ async def test_a_call_is_controlled_and_every_answer_says_what_was_observed(tmp_
         assert report.call == session.call_id
         kinds = [entry["entry"]["kind"] for entry in json.loads(bundle)["entries"]]
         assert kinds.count("recording.closed") == 2 and kinds[-1] == "call.ended"
+        forms = {
+            form: await s.admin.get(f"{at}/evidence", params={"format": form, "language": "de"})
+            for form in ("bundle", "vcon", "consent-record", "receipt")
+        }
+        assert forms["bundle"].content == bundle
+        assert forms["vcon"].headers["content-type"] == "application/vcon+json"
+        assert f'filename="{session.call_id}.vcon.json"' in forms["vcon"].headers["content-disposition"]
+        vcon = forms["vcon"].json()
+        assert {a["purpose"] for a in vcon["attachments"]} >= {"lawful_basis", "consent_gateway_log_proof"}
+        assert len(forms["consent-record"].json()["@graph"]) == 2
+        assert session.call_id in forms["receipt"].text and NUMBER in forms["receipt"].text
+        is_problem(await s.admin.get(f"{at}/evidence", params={"format": "vcon-signed"}), 422, "invalid_request")
+        is_problem(await s.clients["viewer"].get(f"{at}/evidence", params={"format": "receipt"}), 403, "forbidden")
 
 
 async def test_a_request_as_the_call_ends_is_answered(tmp_path: Path) -> None:

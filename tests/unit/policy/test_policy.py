@@ -260,6 +260,10 @@ def test_what_deserves_a_second_look_is_a_warning(text: str, hint: str) -> None:
     [
         (f"{CONTRACT}\nannounce = false", "nobody is told in the call"),
         ('basis = "legal_obligation"\njustification = "j"', 'a duty wants fail_mode = "refuse_call"'),
+        (
+            'basis = "legal_obligation"\njustification = "j"\nfail_mode = "refuse_call"\n[jurisdiction]\nhome = "DE"',
+            "his no ends the call",
+        ),
     ],
 )
 def test_a_basis_that_nobody_hears_of_and_a_duty_without_its_end_are_warned_of(text: str, hint: str) -> None:
