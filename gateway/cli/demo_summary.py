@@ -8,7 +8,7 @@ from typing import Any
 from gateway.app.latency import LatencyTap
 from gateway.bootstrap import Gateway
 from gateway.cli.demo_people import People, Played, Script
-from gateway.cli.output import NO, OK, say, say_json
+from gateway.cli.output import NO, OK, complain, say, say_json
 from gateway.evidence.bundle import verify_bundle
 from gateway.evidence.errors import EvidenceInvalid
 
@@ -67,6 +67,8 @@ async def summarise(
     wrong = [*not_as_expected(people.script, result, played.told), *exact.wrong, *alarms]
     if transcript.quiet:
         say_json(result)
+        if wrong:
+            complain(f"NOT as it should be: {'; '.join(wrong)}.")
     else:
         _print_summary(result, said, out, exact, wrong)
     return OK if not wrong else NO

@@ -23,6 +23,7 @@ FIELDS = {
     "verified",
     "latency_ms",
 }
+AT_ONCE = 5
 LATENCIES = {"answer_to_verdict", "verdict_to_recording", "pause_to_silence"}
 
 
@@ -65,7 +66,9 @@ async def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str,
 
 
 def all_at_once(root: Path, scripts: Mapping[str, Sequence[str]], *common: str) -> dict[str, Ended]:
-    """Run every script, with the *common* arguments: each takes as long as its prompts and its talk."""
+    """Run every script, with the *common* arguments: each takes as long as its prompts and its talk. `AT_ONCE` of them
+    at a time: more want for processor."""
+    room = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int, script: Sequence[str]) -> Ended:
         await asyncio.sleep(number * 0.5)
@@ -73,7 +76,8 @@ def all_at_once(root: Path, scripts: Mapping[str, Sequence[str]], *common: str) 
         ended = Ended(out, 0, "", "")
         ended.temporary.mkdir()
         arguments = ("demo", "--out", str(out), *common, *script)
-        return Ended(out, *await run(*arguments, cwd=root, TMPDIR=str(ended.temporary)))
+        async with room:
+            return Ended(out, *await run(*arguments, cwd=root, TMPDIR=str(ended.temporary)))
 
     async def everything() -> list[Ended]:
         return await asyncio.gather(*(one(number, script) for number, script in enumerate(scripts.values())))
