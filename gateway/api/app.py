@@ -17,6 +17,7 @@ from gateway.app.session import CallSession, Outcome
 from gateway.app.switchboard import NoSuchCall, Switchboard
 from gateway.evidence.errors import BundleInvalid
 from gateway.evidence.forms import Wishes, render
+from gateway.evidence.receipt import LANGUAGES
 from gateway.policy.errors import PolicyError
 from gateway.ports.evidence import EvidenceUnavailable
 from gateway.ports.policy import PolicyShelf
@@ -341,7 +342,7 @@ def _evidence(app: FastAPI, switchboard: Switchboard) -> None:
         call_id: CallId,
         form: Annotated[HttpForm, Query(alias="format", description="what is made of the bundle")] = "bundle",
         language: Annotated[
-            Literal["", "de", "en", "es", "fr", "it", "pt"], Query(description="of a receipt; left out: the caller's")
+            str, Query(pattern=f"^({'|'.join(LANGUAGES)})?$", description="of a receipt; left out: the caller's")
         ] = "",
     ) -> Response:
         """The call's bundle, for `consent-gateway evidence verify`, or a form made of it; of a live call: what is

@@ -6,12 +6,10 @@ from typing import Any
 
 from gateway.adapters.config.devices import read_inventory
 from gateway.adapters.system import SystemClock
-from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit, table
+from gateway.cli.output import NO, OK, USAGE, complain, say, say_json, settings_or_exit, table
 from gateway.policy.coverage import Count, Coverage, Gap, coverage, state, worst_first
 from gateway.policy.devices import Check, Device, Entry, Inventory, check_state, device_warnings, overdue_since
 from gateway.policy.errors import PolicyError
-
-WRONG_USAGE = 2
 
 
 def _today() -> datetime.date:
@@ -25,7 +23,7 @@ def _read(files: list[Path], config: Path | None) -> Inventory:
         files = [folder]
     if not files:
         complain("no inventory: name files, or set devices.folder in gateway.toml")
-        raise SystemExit(WRONG_USAGE)
+        raise SystemExit(USAGE)
     return read_inventory(files)
 
 

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.adapters.config.policies import load_book, prompt_problems
+from gateway.adapters.config.policies import second_looks
 from gateway.adapters.config.settings import Settings
+from gateway.adapters.config.shelf import open_policies
 from gateway.adapters.prompts.library import load_prompts
 from gateway.adapters.store.evidence_log import EvidenceReader
 from gateway.adapters.store.registry import RegistryDatabase
 from gateway.bootstrap import MINIMUM_FREE_BYTES, Folders
 from gateway.cli.doctor_asterisk import examine
 from gateway.cli.output import NO, OK, OUT_OF_REACH_ERRORS, complain, say, say_json, settings_or_exit, why
-from gateway.policy.book import warnings
 from gateway.policy.errors import PolicyError
 
 SLOW_SYNC_MS = 50.0
@@ -103,17 +103,15 @@ def _prompts_and_policies(settings: Settings) -> Iterator[Check]:
     if not findings:
         yield Check("prompts", "ok", f"complete in {', '.join(prompts.languages())}")
     try:
-        book = load_book(settings.policy.folder)
-        problems = prompt_problems(book, prompts)
+        policies = open_policies(settings.policy.folder, settings.policy.law, prompts)
     except PolicyError as error:
-        book, problems = None, error.problems
-    for problem in problems:
-        yield Check("policy", "error", str(problem))
-    if book is not None and not problems:
-        for policy in book.policies:
-            yield Check("policy", "ok", f"{policy.file.name} version {policy.file.version} ({policy.source})")
-            for found in warnings(policy):
-                yield Check("policy", "warning", str(found))
+        for problem in error.problems:
+            yield Check("policy", "error", str(problem))
+        return
+    for policy in policies.current.book.policies:
+        yield Check("policy", "ok", f"{policy.file.name} version {policy.file.version} ({policy.source})")
+    for found in second_looks(policies.current.book, policies.current.places, settings.policy.law):
+        yield Check("policy", "warning", str(found))
 
 
 def _storage(settings: Settings) -> Iterator[Check]:

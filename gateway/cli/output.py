@@ -12,7 +12,7 @@ from gateway.ports.evidence import EvidenceUnavailable
 from gateway.ports.keys import KeyStoreUnusable
 from gateway.ports.registry import RegistryUnavailable
 
-OK, NO, OUT_OF_REACH = 0, 1, 3
+OK, NO, USAGE, OUT_OF_REACH = 0, 1, 2, 3
 
 
 def say(text: str = "") -> None:

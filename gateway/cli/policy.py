@@ -6,27 +6,26 @@ from pathlib import Path
 from gateway.adapters.config.policies import (
     FilePolicyBook,
     default_policy,
-    law_problems,
     load_book,
     load_places,
-    place_problems,
     prompt_minima,
     prompt_problems,
     read_policies,
+    second_looks,
 )
+from gateway.adapters.config.shelf import open_policies
 from gateway.adapters.prompts.library import load_prompts
 from gateway.cli.client import Refused, request
-from gateway.cli.output import NO, OK, complain, say, say_json, settings_or_exit, why
+from gateway.cli.output import NO, OK, USAGE, complain, say, say_json, settings_or_exit, why
 from gateway.domain.consent import announcement
 from gateway.domain.rules import Joining, Rules
-from gateway.policy.book import Book, make_book, warnings
+from gateway.policy.book import Book, make_book
 from gateway.policy.diff import Sample, changes, read_samples, samples_of
 from gateway.policy.errors import PolicyError
 from gateway.policy.jurisdiction import Resolution
 from gateway.ports.policy import CallFacts
 from gateway.ports.prompts import PromptLibrary
 
-USAGE = 2
 SHOWN = 3
 """So many calls of a group are named."""
 _JOINING = {
@@ -60,8 +59,7 @@ def check(files: list[Path], config: Path | None, *, as_json: bool) -> int:
         book = _book(files, settings.policy.folder)
         count = len(book.policies)
         places = load_places(settings.policy.law)
-        problems = prompt_problems(book, prompts) + [found for policy in book.policies for found in warnings(policy)]
-        problems += place_problems(book, places) + law_problems(settings.policy.law)
+        problems = prompt_problems(book, prompts) + second_looks(book, places, settings.policy.law)
     except PolicyError as error:
         problems = error.problems
     errors = [problem for problem in problems if problem.severity == "error"]
@@ -81,7 +79,7 @@ def diff(before: Path, after: Path, calls: Path | None, config: Path | None, *, 
     """Decide sample calls by two sets of policies and print whose outcome differs; 0 when no one's does."""
     settings = settings_or_exit(config)
     prompts, _ = load_prompts(settings.prompts.folder)
-    now = datetime.now().astimezone()
+    now = moment("")
     try:
         places = load_places(settings.policy.law)
         books = [_book_of(path, prompts) for path in (before, after)]
@@ -172,13 +170,11 @@ def explain(facts: CallFacts, config: Path | None, *, as_json: bool) -> int:
     settings = settings_or_exit(config)
     prompts, _ = load_prompts(settings.prompts.folder)
     try:
-        book, places = load_book(settings.policy.folder), load_places(settings.policy.law)
-        if problems := prompt_problems(book, prompts):
-            raise PolicyError(problems)
+        policies = open_policies(settings.policy.folder, settings.policy.law, prompts)
     except PolicyError as error:
         complain(str(error))
         return NO
-    resolved = FilePolicyBook(book, prompt_minima(prompts), places).resolve(facts)
+    resolved = policies.resolve(facts)
     rules, law = resolved.rules, resolved.jurisdiction
     name, version, sha256 = rules.policy
     decision = {

@@ -308,8 +308,8 @@ class Call:
         if self.phase is Phase.ASKING:
             self._go(Phase.TELLING)
         if verdict is Verdict.NOT_REQUIRED:
-            if self.phase is Phase.TELLING:  # not when the announcement ends in a call that is being ended
-                self._told()  # by the announcement that led to it
+            if self.phase is Phase.TELLING:  # by the announcement, unless the call is being ended already
+                self._told()
         elif self.phase is Phase.TELLING:
             self._telling = self._notice(party, prompt)
         elif self.phase is Phase.DIALLING and refused_call:

@@ -147,6 +147,11 @@ class Choice:
     policy: Policy
     reasons: tuple[str, ...]
 
+    def rules(self, prompt_minima: PromptMinima) -> Rules:
+        """Return the rules that the call lives by, before any law makes them stricter."""
+        file = self.policy.file
+        return file.rules(self.policy.sha256, prompt_minima(file.language))
+
 
 @dataclass(frozen=True, slots=True)
 class Book:
@@ -183,12 +188,6 @@ class Book:
             else "a call that may not be recorded is connected unrecorded"
         )
         return Choice(chosen, tuple(reasons))
-
-    def rules(self, call: Occasion, prompt_minima: PromptMinima) -> tuple[Rules, tuple[str, ...]]:
-        """Return the rules for *call*, and the reasons."""
-        choice = self.choose(call)
-        file = choice.policy.file
-        return file.rules(choice.policy.sha256, prompt_minima(file.language)), choice.reasons
 
 
 def _told(file: PolicyFile) -> str:

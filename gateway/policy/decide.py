@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.domain.rules import Basis, Joining, Rules
-from gateway.policy.book import matches
+from gateway.policy.book import Book, matches
+from gateway.policy.errors import Problem
 from gateway.policy.jurisdiction import Party, Resolution, resolve
 from gateway.policy.law import Law, Requirement
 from gateway.policy.model import JurisdictionTable
@@ -98,3 +99,19 @@ def _summary(found: Resolution) -> str:
     places = list(dict.fromkeys(f"{finding.place} ({finding.role}: {finding.because})" for finding in strictest))
     more = f"; and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
     return f"law: {_NEEDS[found.requirement]}: {'; '.join(places[:MOST_PLACES])}{more}"
+
+
+def place_warnings(book: Book, places: Places) -> list[Problem]:
+    """Places of the policies that no table has a row for: every call there counts as the strictest."""
+    found = []
+    for policy in book.policies:
+        table = policy.file.jurisdiction
+        named = [] if table is None else [("home", table.home), *table.lines.items(), *table.trunks.items()]
+        for name, place in named:
+            if not places.law.knows(place):
+                message = (
+                    f'jurisdiction: no table has a row for "{place}" ({name}), so it counts as the strictest there is: '
+                    "correct it, or give it a row in a table of your own (policy.law)"
+                )
+                found.append(Problem(policy.source, 0, message, "warning"))
+    return found

@@ -180,6 +180,11 @@ class Law:
         """Return the rows of the parts of *country*, none where its law is one."""
         return tuple(row for place, row in self.rows.items() if place.startswith(f"{country}-"))
 
+    def knows(self, place: str) -> bool:
+        """Whether there is a row for *place*, for its country, or for a part of that."""
+        country = place[:2]
+        return place in self.rows or country in self.rows or bool(self.parts(country))
+
     def entries(self) -> list[dict[str, str | bool]]:
         """Return every row for a list that machines read, in the order of the places."""
         return [row.entry() for row in self.rows.values()]

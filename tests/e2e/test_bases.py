@@ -159,9 +159,8 @@ async def test_whose_law_a_call_is_under_decides_whether_he_is_asked(tmp_path: P
 async def test_a_place_that_a_header_names_is_a_fact_only_where_it_is_trusted(
     tmp_path: Path, trusted: bool, asked: bool
 ) -> None:
-    lengths = {"announced_may_object": 900}
-    async with scene(tmp_path, lengths_ms=lengths, jurisdiction=TEXAN, **under(Basis.LEGITIMATE_INTERESTS)) as s:
-        s.gateway.switchboard.trust_jurisdiction = trusted
+    more = under(Basis.LEGITIMATE_INTERESTS)
+    async with scene(tmp_path, jurisdiction=TEXAN, trust_jurisdiction=trusted, **more) as s:
         call = await s.caller.call(
             f"sip:sales@{s.gateway.front.address}",
             from_number="+14155550100",
@@ -170,5 +169,15 @@ async def test_a_place_that_a_header_names_is_a_fact_only_where_it_is_trusted(
         session = await support.session_of(s.gateway, "+14155550100")
         state = "asking" if asked else "announcing"
         assert await session.wait_for(lambda: session.call.parties["caller"].state == state, 3_000)
+        await call.hang_up()
+        await s.over(session)
+
+
+async def test_on_the_inline_path_the_peers_address_is_the_trunk(tmp_path: Path) -> None:
+    trunks = f'{TEXAN}\n[jurisdiction.trunks]\n"127.0.0.1" = "US-TX"'
+    async with scene(tmp_path, jurisdiction=trunks, **under(Basis.LEGITIMATE_INTERESTS)) as s:
+        call = await s.caller.call(f"sip:sales@{s.gateway.front.address}", from_number="anonymous")
+        session = await support.session_of(s.gateway, "anonymous")
+        assert await session.wait_for(lambda: session.call.parties["caller"].state == "announcing", 3_000)
         await call.hang_up()
         await s.over(session)

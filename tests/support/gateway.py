@@ -80,6 +80,7 @@ def settings(
     bind: str = "127.0.0.1:0",
     media_timeout_s: int = 30,
     speech: bool = False,
+    trust_jurisdiction: bool = False,
     **policy: str,
 ) -> Settings:
     """Settings of a gateway that keeps everything below *folder* and sends its calls to *agent* (`host:port`).
@@ -91,6 +92,7 @@ def settings(
             agent=f"sip:{{called}}@{agent}",
             invites_per_second=1000,
             media_timeout_s=media_timeout_s,
+            trust_jurisdiction=trust_jurisdiction,
         ),
         storage=Storage(folder=folder / "var"),
         policy=Policies(folder=write_policy(folder / "policy.d", **policy)),

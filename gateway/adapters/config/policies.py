@@ -6,8 +6,8 @@ from importlib import resources
 from pathlib import Path
 
 from gateway.adapters.config.files import read_all, tomls
-from gateway.policy.book import Book, Occasion, Policy, PromptMinima, make_book, parse_policy
-from gateway.policy.decide import Places, Whereabouts, tightened
+from gateway.policy.book import Book, Occasion, Policy, PromptMinima, make_book, parse_policy, warnings
+from gateway.policy.decide import Places, Whereabouts, place_warnings, tightened
 from gateway.policy.errors import Problem
 from gateway.policy.jurisdiction import merge
 from gateway.policy.law import LAW_FILES, LawTable, law_warnings, make_law, parse_law
@@ -69,8 +69,9 @@ class FilePolicyBook:
     places: Places
 
     def resolve(self, facts: CallFacts) -> Decision:
-        rules, reasons = self.book.rules(occasion(facts), self.prompt_minima)
-        table = next(p.file.jurisdiction for p in self.book.policies if p.sha256 == rules.policy[2])
+        choice = self.book.choose(_occasion(facts))
+        rules, reasons = choice.rules(self.prompt_minima), choice.reasons
+        table = choice.policy.file.jurisdiction
         if table is None:
             return Decision(rules, reasons)
         found = self.places.of_call(table, _whereabouts(facts))
@@ -87,8 +88,7 @@ class FilePolicyBook:
         return Decision(rules, (*reasons, *more), found, table)
 
 
-def occasion(facts: CallFacts) -> Occasion:
-    """Return what of a call decides which policy is for it."""
+def _occasion(facts: CallFacts) -> Occasion:
     return Occasion(called=facts.called, at=facts.at, line=facts.line, trunk=facts.trunk)
 
 
@@ -115,25 +115,10 @@ def read_law(folder: Path | None) -> list[LawTable]:
     return read_all(tomls(folder, "put a table there, or leave policy.law out"), parse_law)
 
 
-def law_problems(folder: Path | None) -> list[Problem]:
-    """What tables of one's own may do but deserves a second look. Raises `PolicyError`."""
-    return law_warnings(_shipped(), read_law(folder))
-
-
-def place_problems(book: Book, places: Places) -> list[Problem]:
-    """Places of the policies that no table has a row for: every call there counts as the strictest."""
-    problems = []
-    for policy in book.policies:
-        table = policy.file.jurisdiction
-        named = [] if table is None else [("home", table.home), *table.lines.items(), *table.trunks.items()]
-        for name, place in named:
-            if place not in places.law.rows and place[:2] not in places.law.rows and not places.law.parts(place[:2]):
-                message = (
-                    f'jurisdiction: no table has a row for "{place}" ({name}), so it counts as the strictest there is: '
-                    "correct it, or give it a row in a table of your own (policy.law)"
-                )
-                problems.append(Problem(policy.source, 0, message, "warning"))
-    return problems
+def second_looks(book: Book, places: Places, law: Path | None) -> list[Problem]:
+    """What policies, and tables of one's own in *law*, may do but deserves a second look. Raises `PolicyError`."""
+    found = [problem for policy in book.policies for problem in warnings(policy)]
+    return found + place_warnings(book, places) + law_warnings(_shipped(), read_law(law))
 
 
 @cache

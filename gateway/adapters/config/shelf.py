@@ -8,14 +8,12 @@ import structlog
 
 from gateway.adapters.config.policies import (
     FilePolicyBook,
-    law_problems,
     load_book,
     load_places,
-    place_problems,
     prompt_minima,
     prompt_problems,
+    second_looks,
 )
-from gateway.policy.book import warnings
 from gateway.policy.errors import PolicyError, Problem
 from gateway.ports.policy import CallFacts, Decision, PolicyVersion, Reloaded
 from gateway.ports.prompts import PromptLibrary
@@ -74,6 +72,4 @@ def _read(folder: Path | None, law: Path | None, prompts: PromptLibrary) -> tupl
     book, places = load_book(folder), load_places(law)
     if problems := prompt_problems(book, prompts):
         raise PolicyError(problems)
-    found = [problem for policy in book.policies for problem in warnings(policy)]
-    found += place_problems(book, places) + law_problems(law)
-    return FilePolicyBook(book, prompt_minima(prompts), places), found
+    return FilePolicyBook(book, prompt_minima(prompts), places), second_looks(book, places, law)

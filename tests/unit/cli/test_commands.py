@@ -429,3 +429,19 @@ def test_explain_of_a_time_that_is_none_is_wrong_usage(config: Path) -> None:
     said = run("policy", "explain", "--at", "noon", "--config", config)
     assert said.code == 2 and "is no time; write it as 2026-12-24T18:00" in said.err
     assert run("policy", "explain", "--at", "2026-12-24T18:00Z", "--config", config).code == 0
+
+
+def test_check_reads_tables_of_law_of_ones_own(tmp_path: Path) -> None:
+    law, config = tmp_path / "law.d", tmp_path / "gateway.toml"
+    law.mkdir()
+    config.write_text(f'[policy]\nlaw = "{law}"\n')
+    said = run("policy", "check", "--config", config)
+    assert said.code == 1 and f"{law}: error: no *.toml in this folder: put a table there" in said.err
+    examined = run("doctor", "--config", config)
+    assert examined.code == 1 and f"{law}: error: no *.toml in this folder" in examined.out + examined.err
+    (law / "own.toml").write_text(
+        'version = "1"\ndisclaimer = "ours"\n[places.DE]\nrule = "one_party"\nstatus = "settled"\n'
+        'notice = true\nsource = "counsel"\ndate = 2026-11-28\n'
+    )
+    said = run("policy", "check", "--config", config)
+    assert said.code == 0 and "places.DE: asks for notice where the shipped row asks for all_party" in said.out

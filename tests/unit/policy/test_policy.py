@@ -416,11 +416,12 @@ def test_the_choice_gives_its_reasons_without_the_number() -> None:
 
 def test_the_rules_take_the_prompts_minimum_of_their_language() -> None:
     book = make_book([named("de", 'language = "de"')])
-    rules, reasons = book.rules(to("4930"), lambda language: {"de": Minima(2_500, 700, 2_900, 1_100, 600)}[language])
+    choice = book.choose(to("4930"))
+    rules = choice.rules(lambda language: {"de": Minima(2_500, 700, 2_900, 1_100, 600)}[language])
     assert (rules.minimum_heard_ms, rules.minimum_heard_again_ms) == (2_500, 700)
     assert (rules.minimum_heard_spoken_ms, rules.minimum_heard_again_spoken_ms) == (2_900, 1_100)
     assert rules.minimum_heard_confirm_ms == 600
-    assert rules.policy[0] == "de" and reasons
+    assert rules.policy[0] == "de" and choice.reasons
 
 
 def test_a_book_covers_every_call_and_names_each_policy_once() -> None:
