@@ -25,9 +25,11 @@ from gateway.adapters.sip.pool import SipWorkerPool
 from gateway.adapters.sip.protocol import WorkerConfig
 from gateway.adapters.speech.models import Choice
 from gateway.adapters.speech.pool import Sizes, open_recogniser
+from gateway.adapters.store.acknowledgements import SqlAcknowledgements
 from gateway.adapters.store.evidence_log import SqliteEvidenceLog
 from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys, SqliteCallRegistry
 from gateway.adapters.system import SystemClock, Ulids
+from gateway.app.colleagues import Colleagues
 from gateway.app.recovery import recorded_by_pbx, recover
 from gateway.app.services import Services
 from gateway.app.switchboard import Switchboard
@@ -195,7 +197,7 @@ async def start_gateway(settings: Settings) -> Gateway:
     prompts, findings = load_prompts(settings.prompts.folder)
     for finding in findings:
         _log.error("a prompt is not usable", file=finding.file, finding=finding.message)
-    policies = open_policies(settings.policy.folder, settings.policy.law, prompts)
+    policies = open_policies(settings.policy.folder, settings.policy.law, prompts, settings.staff.folder)
     pbx = asterisk_pbx(settings.asterisk, settings.evidence.origin)
     clock = SystemClock()
     evidence = SqliteEvidenceLog(folders.evidence, folders.keys, settings.evidence.origin)
@@ -243,7 +245,9 @@ async def start_gateway(settings: Settings) -> Gateway:
             recordings=folders.recordings,
             pbx=pbx,
             recogniser=recogniser,
+            staff=Colleagues(policies.directory, policies.text, SqlAcknowledgements(database)),
         )
+        await services.staff.load()
         lost = await services.registry.open_calls()
         later = await recorded_by_pbx(services, lost)
         await recover(services, [call for call in lost if call not in later])

@@ -7,8 +7,9 @@ from fastapi import Depends, Header, Request
 from gateway.api.problems import Problem
 from gateway.ports.registry import ApiKey, ApiKeys
 
-ROLES = ("admin", "supervisor", "agent", "viewer")
-"""admin: everything. supervisor: every live call, evidence. agent: the calls of his own name. viewer: looks only."""
+ROLES = ("admin", "supervisor", "officer", "agent", "viewer")
+"""admin: everything. supervisor: every live call, evidence. officer (for data protection): looks, and what is kept of
+calls. agent: the calls of his own name. viewer: looks only. What each may do to a call, its policy says."""
 
 
 async def identify(
@@ -39,4 +40,4 @@ def require_agent(key: ApiKey, agent: str) -> None:
     """Raise a 403 problem unless *key* may act for *agent*."""
     if key.role == "agent" and key.agent != agent:
         raise Problem(403, "other_agents_call", "An agent's key acts on the agent's own calls only")
-    require_role(key, "supervisor", "agent")
+    require_role(key, "supervisor", "officer", "agent")

@@ -11,13 +11,17 @@ from pydantic import BaseModel
 
 from gateway.api import problems
 from gateway.api.access import Caller, require_agent, require_role
+from gateway.api.education import add_education
+from gateway.api.kept import require_kept
 from gateway.api.metrics import Metrics
 from gateway.api.problems import Problem
 from gateway.app.session import CallSession, Outcome
 from gateway.app.switchboard import NoSuchCall, Switchboard
+from gateway.domain.call import PRIVATE_CALL
 from gateway.evidence.errors import BundleInvalid
 from gateway.evidence.forms import Wishes, render
 from gateway.evidence.receipt import LANGUAGES
+from gateway.policy.authority import Act
 from gateway.policy.errors import PolicyError
 from gateway.ports.evidence import EvidenceUnavailable
 from gateway.ports.policy import PolicyShelf
@@ -26,7 +30,7 @@ from gateway.ports.registry import ApiKey, ApiKeys
 HttpForm = Literal["bundle", "vcon", "consent-record", "receipt"]
 CallId = Annotated[str, Path(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$", description="our call id, a ULID")]
 AgentName = Annotated[str, Path(pattern=r"^[A-Za-z0-9+_.*#-]{1,64}$")]
-Reason = Literal["agent_key", "card_entry", "supervisor"]
+Reason = Literal["agent_key", "card_entry", "private_call", "supervisor"]
 OptionalReason = Annotated[
     Reason | None,
     Query(description="which hold; left out: the asker's own (agent_key of an agent, supervisor of anybody else)"),
@@ -121,8 +125,9 @@ def make_app(
     _calls(app, switchboard)
     _agents(app, switchboard)
     _events(app, switchboard)
-    _evidence(app, switchboard)
+    _evidence(app, switchboard, policies)
     _policies(app, policies)
+    add_education(app, switchboard.services.staff)
     return app
 
 
@@ -144,14 +149,14 @@ def _health(app: FastAPI, switchboard: Switchboard, is_ready: Callable[[], list[
 
     @app.get("/metrics")
     async def metrics(key: Caller) -> Response:
-        require_role(key, "supervisor", "viewer")
+        require_role(key, "supervisor", "officer", "viewer")
         return Response(app.state.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 def _policies(app: FastAPI, policies: PolicyShelf) -> None:
     @app.get("/v1/policies")
     async def in_force(key: Caller) -> list[PolicyBody]:
-        require_role(key, "supervisor", "viewer")
+        require_role(key, "supervisor", "officer", "viewer")
         return [PolicyBody(name=p.name, version=p.version, sha256=p.sha256) for p in policies.in_force()]
 
     @app.post("/v1/policies/reload")
@@ -192,6 +197,7 @@ _REFUSED = {
     "not_asked": (409, "The party has not been asked"),
     "nothing_to_ask": (409, "The party has consented or is being asked"),
     "not_connected": (409, "The parties are not connected"),
+    "not_authorised": (403, "The policy of this call does not let you do that"),
     "call_ended": (410, "The call is over"),
 }
 
@@ -199,7 +205,8 @@ _REFUSED = {
 def _answer(session: CallSession, outcome: Outcome) -> OutcomeBody:
     if not outcome.accepted:
         status, title = _REFUSED.get(outcome.code, (409, "Refused"))
-        raise Problem(status, outcome.code, title, verdict=str(session.call.verdict))
+        because = {"because": outcome.because} if outcome.because else {}
+        raise Problem(status, outcome.code, title, verdict=str(session.call.verdict), **because)
     return OutcomeBody(
         call_id=session.call_id,
         accepted=True,
@@ -233,59 +240,65 @@ def _calls(app: FastAPI, switchboard: Switchboard) -> None:
     async def show_call(key: Caller, call_id: CallId) -> CallBody:
         return CallBody.model_validate(switchboard.view(_find(switchboard, key, call_id)))
 
-    async def act(key: ApiKey, call_id: str, request: Callable[[], Awaitable[Outcome]]) -> OutcomeBody:
+    async def act(key: ApiKey, call_id: str, what: Act, request: Callable[[str], Awaitable[Outcome]]) -> OutcomeBody:
         session = _find(switchboard, key, call_id)
         require_agent(key, session.agent)
-        return _answer(session, await request())
+        return _answer(session, await request(session.why_not(what, key.role, key.agent)))
 
     @app.post("/v1/calls/{call_id}/pause")
     async def pause(key: Caller, call_id: CallId, reason: OptionalReason = None) -> OutcomeBody:
-        hold = _reason(key, reason)
-        return await act(key, call_id, lambda: switchboard.pause(call_id, actor=_actor(key), reason=hold))
+        hold, actor = _reason(key, reason), _actor(key)
+        what = _about(hold, Act.PAUSE)
+        return await act(
+            key, call_id, what, lambda why: switchboard.pause(call_id, actor=actor, reason=hold, barred=why)
+        )
 
     @app.post("/v1/calls/{call_id}/resume")
     async def resume(key: Caller, call_id: CallId, reason: OptionalReason = None) -> OutcomeBody:
-        hold = _reason(key, reason)
-        return await act(key, call_id, lambda: switchboard.resume(call_id, actor=_actor(key), reason=hold))
+        hold, actor = _reason(key, reason), _actor(key)
+        what = _about(hold, Act.RESUME)
+        return await act(
+            key, call_id, what, lambda why: switchboard.resume(call_id, actor=actor, reason=hold, barred=why)
+        )
 
     @app.post("/v1/calls/{call_id}/withdraw")
     async def withdraw(key: Caller, call_id: CallId) -> OutcomeBody:
-        return await act(key, call_id, lambda: switchboard.withdraw(call_id, actor=_actor(key)))
+        actor = _actor(key)
+        return await act(key, call_id, Act.WITHDRAW, lambda why: switchboard.withdraw(call_id, actor=actor, barred=why))
 
     @app.post("/v1/calls/{call_id}/reconsent")
     async def reconsent(key: Caller, call_id: CallId) -> OutcomeBody:
-        return await act(key, call_id, lambda: switchboard.reconsent(call_id, actor=_actor(key)))
+        actor = _actor(key)
+        return await act(key, call_id, Act.RECORD, lambda why: switchboard.reconsent(call_id, actor=actor, barred=why))
+
+
+def _about(hold: Reason, what: Act) -> Act:
+    """What setting or giving up a *hold* is, to the policy."""
+    return Act.PRIVATE if hold == PRIVATE_CALL else what
 
 
 def _agents(app: FastAPI, switchboard: Switchboard) -> None:
-    async def present_call(
-        key: ApiKey, agent: str, act: Callable[[CallSession, str, Reason], Awaitable[Outcome]], *, pauses: bool
-    ) -> OutcomeBody:
+    async def present_call(key: ApiKey, agent: str, what: Act) -> OutcomeBody:
         require_agent(key, agent)
         actor, hold = _actor(key), _reason(key, None)
+        ask = switchboard.pause_session if what is Act.PAUSE else switchboard.resume_session
+
+        async def act(session: CallSession) -> Outcome:
+            return await ask(session, actor=actor, reason=hold, barred=session.why_not(what, key.role, key.agent))
+
         try:
-            found = await switchboard.for_agent(agent, lambda session: act(session, actor, hold), pauses=pauses)
+            found = await switchboard.for_agent(agent, act, pauses=what is Act.PAUSE)
             return _answer(*found)
         except NoSuchCall:
             raise Problem(404, "no_present_call", "The agent is on no call") from None
 
     @app.post("/v1/agents/{agent}/pause")
     async def pause(key: Caller, agent: AgentName) -> OutcomeBody:
-        return await present_call(
-            key,
-            agent,
-            lambda session, actor, hold: switchboard.pause_session(session, actor=actor, reason=hold),
-            pauses=True,
-        )
+        return await present_call(key, agent, Act.PAUSE)
 
     @app.post("/v1/agents/{agent}/resume")
     async def resume(key: Caller, agent: AgentName) -> OutcomeBody:
-        return await present_call(
-            key,
-            agent,
-            lambda session, actor, hold: switchboard.resume_session(session, actor=actor, reason=hold),
-            pauses=False,
-        )
+        return await present_call(key, agent, Act.RESUME)
 
     def own_agent(key: ApiKey) -> str:
         if not key.agent:
@@ -306,7 +319,7 @@ def _events(app: FastAPI, switchboard: Switchboard) -> None:
     @app.get("/v1/events", response_class=StreamingResponse)
     async def events(key: Caller, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
         """Server-sent events: first every live call as it is, then each change. `Last-Event-ID` goes on behind it."""
-        require_role(key, "supervisor", "viewer")
+        require_role(key, "supervisor", "officer", "viewer")
         number = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else None
 
         async def stream() -> AsyncIterator[str]:
@@ -335,7 +348,7 @@ _FORMS: dict[HttpForm, tuple[str, str]] = {
 """The file's name of a call in each form, and its media type."""
 
 
-def _evidence(app: FastAPI, switchboard: Switchboard) -> None:
+def _evidence(app: FastAPI, switchboard: Switchboard, policies: PolicyShelf) -> None:
     @app.get("/v1/calls/{call_id}/evidence")
     async def evidence(
         key: Caller,
@@ -347,7 +360,7 @@ def _evidence(app: FastAPI, switchboard: Switchboard) -> None:
     ) -> Response:
         """The call's bundle, for `consent-gateway evidence verify`, or a form made of it; of a live call: what is
         durable so far. A signed vCon is made where the log's key is: `consent-gateway evidence export`."""
-        require_role(key, "supervisor")
+        await require_kept(key, call_id, Act.EXPORT, switchboard, policies)
         services = switchboard.services
         try:
             bundle = await services.evidence.export(call_id)

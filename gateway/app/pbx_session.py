@@ -10,9 +10,10 @@ from gateway.app.session import CallSession
 from gateway.app.tasks import spawn
 from gateway.domain import commands as do
 from gateway.domain import events as ev
-from gateway.domain.call import AGENT, AGENT_KEY, CALLER, Phase
+from gateway.domain.call import AGENT, AGENT_KEY, CALLER, POLICY, Phase
 from gateway.domain.pbx_call import CHANNEL, PbxCall
 from gateway.domain.recording import RecorderState
+from gateway.policy.staff import Kind
 from gateway.ports import media, pbx
 from gateway.ports.registry import PbxPlace
 
@@ -20,6 +21,11 @@ _log = structlog.get_logger(__name__)
 
 UNSEEN = "the PBX could not be seen: whether it recorded is not known"
 """How a recording was checked whose file nobody told, when nobody could have told it."""
+
+
+def _user(line: str) -> str:
+    """The name of who uses an endpoint: `alice` of `PJSIP/alice`."""
+    return line.partition("/")[2]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -50,10 +56,10 @@ class PbxSession(CallSession):
     @property
     def agent(self) -> str:
         """The agent's name: the endpoint of who joined last and is still there."""
-        return next(reversed(self.lines.values()), "").partition("/")[2]
+        return _user(next(reversed(self.lines.values()), ""))
 
     def is_with(self, agent: str) -> bool:
-        return any(line.partition("/")[2] == agent for line in self.lines.values())
+        return any(_user(line) == agent for line in self.lines.values())
 
     @property
     def agent_parties(self) -> frozenset[str]:
@@ -89,13 +95,10 @@ class PbxSession(CallSession):
                 leg = CALLER if event.by_asked else AGENT
                 self.post(ev.DigitPressed(at_ns=at_ns, leg=leg, value=event.digit, transport="ami"))
             case pbx.Joined():
-                if event.agent:
-                    self.lines[event.party] = event.line
-                    if self.agent_paused(self):
-                        self.post(ev.PauseRequested(at_ns=at_ns, reason=AGENT_KEY, actor=AGENT))
-                self.post(ev.PartyJoined(at_ns=at_ns, party=event.party, covered=event.covered))
+                self._joined(event)
             case pbx.Left():
-                self.lines.pop(event.party, None)
+                if self.lines.pop(event.party, None) is not None:
+                    self.know_agents()
                 self.post(ev.PartyGone(at_ns=at_ns, party=event.party))
             case pbx.Askable():
                 self.post(ev.PartiesAskable(at_ns=at_ns, parties=event.parties))
@@ -115,6 +118,25 @@ class PbxSession(CallSession):
             case pbx.Sight():
                 self.in_sight = event.clear
                 self.post(ev.SightChanged(at_ns=at_ns, clear=event.clear))
+
+    def _joined(self, event: pbx.Joined) -> None:
+        """Somebody is beside the asked person: an agent whom nobody has to ask, unless he declined to be recorded, or
+        somebody else."""
+        at_ns, covered = event.mono_ns, event.covered
+        facts: dict[str, object] = {}
+        if event.agent:
+            self.lines[event.party] = event.line
+            self.know_agents()
+            colleague = self.services.staff.colleague(_user(event.line))
+            covered = covered and not colleague.declined
+            facts = {"kind": str(colleague.kind or Kind.EMPLOYEE), **({"declined": True} if colleague.declined else {})}
+            if self.agent_paused(self):
+                self.post(ev.PauseRequested(at_ns=at_ns, reason=AGENT_KEY, actor=POLICY))
+        self.post(ev.PartyJoined(at_ns=at_ns, party=event.party, covered=covered, facts=facts))
+
+    def know_agents(self) -> None:
+        """Let the call know what its agents may do by a key: the PBX does not say whose key it was."""
+        self.post(self._agents_known(_user(line) for line in self.lines.values()))
 
     def _recorder_runs(self, event: pbx.RecorderRuns) -> None:
         self._ran_ns = self._ran_ns or event.mono_ns

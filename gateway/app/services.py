@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from gateway.app.colleagues import Colleagues
 from gateway.domain.commands import Command
 from gateway.domain.events import Event
 from gateway.ports.clock import Clock, Identities
@@ -45,6 +46,7 @@ class Services:
     recordings: Path
     pbx: Pbx | None = None
     recogniser: Recogniser = field(default_factory=NoRecogniser)
+    staff: Colleagues = field(default_factory=Colleagues)
     taps: list[Tap] = field(default_factory=list)
 
     async def note_closed(self, recording: str, sha256: str, size: int, frames: int) -> None:

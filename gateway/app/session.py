@@ -1,7 +1,7 @@
 """One call: one queue, one task. Media events and requests go in; the call decides; handlers act."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,8 @@ from gateway.domain.call import AGENT, CALLER, Call, Phase
 from gateway.domain.consent import Verdict, said_early
 from gateway.domain.recording import RecorderState, Stage
 from gateway.domain.rules import Rules
+from gateway.policy.authority import Act, Actor, Circumstances
+from gateway.policy.staff import Kind
 from gateway.ports import media
 from gateway.ports.evidence import Receipt
 from gateway.ports.policy import CallFacts, Decision
@@ -114,6 +116,28 @@ class CallSession:
     def is_with(self, agent: str) -> bool:
         """Whether *agent* is on this call."""
         return self.agent == agent
+
+    # --- who may do what --------------------------------------------------------------------------------------------
+
+    def actor(self, role: str, agent: str) -> Actor:
+        """Return somebody who wants something, as the policy sees him."""
+        staff = self.services.staff
+        return Actor(role, staff.colleague(agent).kind, acknowledged=staff.has_acknowledged(agent, role))
+
+    def why_not(self, act: Act, role: str, agent: str) -> str:
+        """Return why the call's policy does not let somebody *act* on it now; empty when it does."""
+        return self.decision.authority.why_not(act, self.actor(role, agent), self._circumstances())
+
+    def _circumstances(self) -> Circumstances:
+        line = self.facts.line or self.facts.called
+        return Circumstances(line, self.call.rules.basis, self.services.clock.utc())
+
+    def _agents_known(self, agents: Iterable[str], *, declined: bool = False) -> ev.AgentsKnown:
+        """What these agents, who share the keys of one leg, may not do by them: whatever one of them may not."""
+        barred: dict[str, str] = {}
+        for agent in agents:
+            barred = self.decision.authority.barred(self.actor(AGENT, agent), self._circumstances()) | barred
+        return ev.AgentsKnown(at_ns=self.now_ns(), barred=barred, declined=declined)
 
     @property
     def agent_parties(self) -> frozenset[str]:
@@ -249,6 +273,7 @@ class CallSession:
         """Take the call from its arrival to its end. Never raises for what a caller did."""
         self.legs[CALLER] = self.incoming.leg
         self.post(ev.CallArrived(at_ns=self.incoming.mono_ns, facts=self._arrival(), personal=self._personal()))
+        self.know_agents()
         try:
             while self.call.phase is not Phase.OVER:
                 event = await self._queue.get()
@@ -288,6 +313,11 @@ class CallSession:
             self.services.media.send(media.Isolate(self.legs[party], party in asked))
         self.isolated = asked
 
+    def know_agents(self) -> None:
+        """Let the call know what its agent may do. It is the only one."""
+        declined = self.services.staff.colleague(self.agent).declined
+        self.post(self._agents_known([self.agent], declined=declined))
+
     def _let_go(self) -> None:
         """Whatever happened: no timer, leg or recording of this call outlives its session."""
         for timer in (*self.timers.values(), *self.plays.values()):
@@ -308,7 +338,7 @@ class CallSession:
         name, version, sha256 = rules.policy
         return {
             "path": "inline",
-            "parties": [{"role": CALLER, "kind": "customer"}, {"role": AGENT, "kind": "employee"}],
+            "parties": [{"role": CALLER, "kind": "customer"}, self._agent_party()],
             "policy": {"name": name, "version": version, "sha256": sha256},
             "basis": str(rules.basis),
             "agent_basis": str(rules.agent_basis),
@@ -317,9 +347,15 @@ class CallSession:
             **_minima(rules),
             "look_behind_ms": rules.look_behind_ms,
             "paused_fill": rules.paused_fill,
+            **({"line": self.facts.line} if self.facts.line else {}),
             "reasons": list(self.decision.reasons),
             **({} if law is None else {"jurisdiction": law.entry()}),
         }
+
+    def _agent_party(self) -> dict[str, object]:
+        colleague = self.services.staff.colleague(self.agent)
+        kind = colleague.kind or Kind.EMPLOYEE
+        return {"role": AGENT, "kind": str(kind), **({"declined": True} if colleague.declined else {})}
 
     def _personal(self) -> dict[str, str]:
         return {
@@ -349,7 +385,7 @@ class CallSession:
         finally:
             self.replies.pop(request, None)
         if not answer.accepted:
-            return Outcome(False, answer.code)
+            return Outcome(False, answer.code, because=answer.because)
         if answer.code == "still_paused":
             return Outcome(True, answer.code, self._is_seen(RecorderState.PAUSED), "other holds remain")
         await self.wait_for(lambda: self._is_seen(seen) or self.call.recorder.stage in NOTHING_DUE, wait_ms)

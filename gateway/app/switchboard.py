@@ -269,41 +269,53 @@ class Switchboard:
 
         return min(zip(sessions, outcomes, strict=True), key=rank)
 
-    async def pause(self, call_id: str, *, actor: str, reason: str = AGENT_KEY) -> Outcome:
-        """Set a hold; answers when the pause was observed, or says that it was not."""
-        return await self.pause_session(self.session(call_id), actor=actor, reason=reason)
+    async def pause(self, call_id: str, *, actor: str, reason: str = AGENT_KEY, barred: str = "") -> Outcome:
+        """Set a hold; answers when the pause was observed, or says that it was not.
 
-    async def pause_session(self, session: CallSession, *, actor: str, reason: str) -> Outcome:
+        *barred*: why the call's policy does not let the *actor*, empty when it does (`CallSession.why_not`); then
+        nothing is done, and that is logged. So in every request.
+        """
+        return await self.pause_session(self.session(call_id), actor=actor, reason=reason, barred=barred)
+
+    async def pause_session(self, session: CallSession, *, actor: str, reason: str, barred: str = "") -> Outcome:
         """As `pause`, of a session that may be over by now."""
         return await session.request(
-            lambda request: ev.PauseRequested(at_ns=session.now_ns(), reason=reason, actor=actor, request=request),
+            lambda request: ev.PauseRequested(
+                at_ns=session.now_ns(), reason=reason, actor=actor, request=request, barred=barred
+            ),
             RecorderState.PAUSED,
         )
 
-    async def resume(self, call_id: str, *, actor: str, reason: str = AGENT_KEY) -> Outcome:
+    async def resume(self, call_id: str, *, actor: str, reason: str = AGENT_KEY, barred: str = "") -> Outcome:
         """Give a hold up; other holds stay."""
-        return await self.resume_session(self.session(call_id), actor=actor, reason=reason)
+        return await self.resume_session(self.session(call_id), actor=actor, reason=reason, barred=barred)
 
-    async def resume_session(self, session: CallSession, *, actor: str, reason: str) -> Outcome:
+    async def resume_session(self, session: CallSession, *, actor: str, reason: str, barred: str = "") -> Outcome:
         """As `resume`, of a session that may be over by now."""
         return await session.request(
-            lambda request: ev.ResumeRequested(at_ns=session.now_ns(), reason=reason, actor=actor, request=request),
+            lambda request: ev.ResumeRequested(
+                at_ns=session.now_ns(), reason=reason, actor=actor, request=request, barred=barred
+            ),
             RecorderState.ON,
         )
 
-    async def withdraw(self, call_id: str, *, actor: str, party: str = CALLER) -> Outcome:
+    async def withdraw(self, call_id: str, *, actor: str, party: str = CALLER, barred: str = "") -> Outcome:
         """Take a party's consent back on his request."""
         session = self.session(call_id)
         return await session.request(
-            lambda request: ev.WithdrawRequested(at_ns=session.now_ns(), party=party, actor=actor, request=request),
+            lambda request: ev.WithdrawRequested(
+                at_ns=session.now_ns(), party=party, actor=actor, request=request, barred=barred
+            ),
             None,
         )
 
-    async def reconsent(self, call_id: str, *, actor: str, party: str = CALLER) -> Outcome:
+    async def reconsent(self, call_id: str, *, actor: str, party: str = CALLER, barred: str = "") -> Outcome:
         """Ask a party again in the middle of the call; the answer shows in the call's verdict."""
         session = self.session(call_id)
         return await session.request(
-            lambda request: ev.ReconsentRequested(at_ns=session.now_ns(), party=party, actor=actor, request=request),
+            lambda request: ev.ReconsentRequested(
+                at_ns=session.now_ns(), party=party, actor=actor, request=request, barred=barred
+            ),
             None,
         )
 

@@ -24,9 +24,9 @@ class Refused(Exception):
         self.status, self.code, self.title, self.errors = status, code, title, errors
 
 
-def request(url: str, key_file: Path | None, method: str, path: str) -> Any:
+def request(url: str, key_file: Path | None, method: str, path: str, body: Any = None) -> Any:
     """Return the answer's JSON; errors as `fetch`."""
-    answer = fetch(url, key_file, method, path)
+    answer = fetch(url, key_file, method, path, body)
     try:
         return json.loads(answer)
     except ValueError:
@@ -39,8 +39,9 @@ def segment(text: str) -> str:
     return urllib.parse.quote(text, safe="")
 
 
-def fetch(url: str, key_file: Path | None, method: str, path: str) -> bytes:
-    """Return the answer's body. Raises `Refused`; leaves with 3 when the gateway or the key is out of reach."""
+def fetch(url: str, key_file: Path | None, method: str, path: str, body: Any = None) -> bytes:
+    """Return the answer's body to a request with *body* as JSON, or without one. Raises `Refused`; leaves with 3 when
+    the gateway or the key is out of reach."""
     file = key_file or Path("var/keys/cli.key")
     if not url.startswith(("http://", "https://")):
         complain("--url must begin with http:// or https://")
@@ -51,11 +52,13 @@ def fetch(url: str, key_file: Path | None, method: str, path: str) -> bytes:
         why = getattr(error, "strerror", None) or "not text"
         complain(f"no API key: {file} cannot be read ({why}); name one with --key-file")
         raise SystemExit(OUT_OF_REACH) from None
-    asked = urllib.request.Request(url.rstrip("/") + path, method=method, headers={"Authorization": f"Bearer {key}"})  # noqa: S310
+    headers = {"Authorization": f"Bearer {key}"} | ({} if body is None else {"Content-Type": "application/json"})
+    sent = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url.rstrip("/") + path, sent, headers, method=method)  # noqa: S310
     try:
         with _OPENER.open(asked, timeout=TIMEOUT_S) as answer:
-            body: bytes = answer.read()
-            return body
+            received: bytes = answer.read()
+            return received
     except urllib.error.HTTPError as error:
         try:
             problem = json.load(error)

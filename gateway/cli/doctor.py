@@ -103,7 +103,7 @@ def _prompts_and_policies(settings: Settings) -> Iterator[Check]:
     if not findings:
         yield Check("prompts", "ok", f"complete in {', '.join(prompts.languages())}")
     try:
-        policies = open_policies(settings.policy.folder, settings.policy.law, prompts)
+        policies = open_policies(settings.policy.folder, settings.policy.law, prompts, settings.staff.folder)
     except PolicyError as error:
         for problem in error.problems:
             yield Check("policy", "error", str(problem))

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.options import DEFAULT_URL, CallId, Config, Json, Key, Url
+from gateway.cli.people import education, staff
+
 app = typer.Typer(
     name="consent-gateway",
     help="A SIP consent gateway: asks the caller, records only as the answer allows, and keeps the evidence.",
@@ -27,25 +30,15 @@ recordings = typer.Typer(help="Recordings, of the gateway and of its PBXes.", no
 for name, group in (
     ("calls", calls),
     ("devices", devices),
+    ("education", education),
     ("evidence", evidence),
     ("keys", keys),
     ("policy", policy),
     ("prompts", prompts),
     ("recordings", recordings),
+    ("staff", staff),
 ):
     app.add_typer(group, name=name)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Config = Annotated[Path | None, typer.Option("--config", help="gateway.toml; without it the embedded default.")]
-Url = Annotated[str, typer.Option("--url", envvar="CONSENT_GATEWAY_URL", help="Where the running gateway listens.")]
-Key = Annotated[
-    Path | None,
-    typer.Option(
-        "--key-file", envvar="CONSENT_GATEWAY_KEY_FILE", help="File with the API key. Default: var/keys/cli.key."
-    ),
-]
-CallId = Annotated[str, typer.Argument(metavar="CALL_ID", help="Our call id (a ULID).")]
-DEFAULT_URL = "http://127.0.0.1:8090"
 
 
 class Answer(StrEnum):
@@ -93,6 +86,7 @@ class Role(StrEnum):
 
     AGENT = "agent"
     SUPERVISOR = "supervisor"
+    OFFICER = "officer"
     VIEWER = "viewer"
     ADMIN = "admin"
 

@@ -30,8 +30,14 @@ from gateway.domain.rules import FailMode, PauseLimitAction, Rules
 CALLER = "caller"
 AGENT = "agent"
 AGENT_KEY = "agent_key"
+POLICY = "policy"
+"""The actor of what nobody in particular did."""
+PRIVATE_CALL = "private_call"
+"""The reason of an agent's hold for a call that is his own affair: it has no limit."""
 NOTES_CAP = 20
-"""At most this many uncounted key presses of one call are written down: a caller must not fill the log by typing."""
+"""At most this many uncounted key presses and refused requests of one call are written down: nobody must fill the log
+by typing."""
+Request = ev.PauseRequested | ev.ResumeRequested | ev.WithdrawRequested | ev.ReconsentRequested
 
 
 class Phase(StrEnum):
@@ -103,6 +109,8 @@ class Call:
         self._end_token = 0
         self._why = ""
         self._telling = ""
+        self._barred: Mapping[str, str] = {}
+        self._declined = False
         self._out: list[Command] = []
         self._now = 0
 
@@ -251,9 +259,9 @@ class Call:
         self._emit(replace(entry, token=self._tokens))
         return self._tokens
 
-    def _reply(self, request: str, accepted: bool, code: str) -> None:
+    def _reply(self, request: str, accepted: bool, code: str, because: str = "") -> None:
         if request:
-            self._emit(do.Reply(request, accepted, code))
+            self._emit(do.Reply(request, accepted, code, because))
 
     def _notice(self, leg: str, prompt: str) -> str:
         """Play a short notice to a leg that is up; nobody waits for it but the phase that asked for it."""
@@ -281,15 +289,17 @@ class Call:
         after, wanted = step(before, event, self.rules)
         self.parties[party] = after
         for command in wanted:
-            if isinstance(command, do.AppendEvidence):
+            if isinstance(command, do.AppendEvidence) and command.kind in ("answer.digit", "answer.speech"):
                 self._append_capped(command)
+            elif isinstance(command, do.AppendEvidence):
+                self._append(command)
             else:
                 self._emit(command)
         if after.verdict is not before.verdict:
             self._verdict_changed(party, event)
 
     def _append_capped(self, entry: do.AppendEvidence) -> None:
-        if entry.kind in ("answer.digit", "answer.speech") and not entry.facts["counted"]:
+        if not entry.facts.get("counted"):
             self._notes += 1
             if self._notes > NOTES_CAP:
                 return
@@ -342,8 +352,8 @@ class Call:
         """The caller is decided about and knows it: to the agent."""
         self._go(Phase.DIALLING)
         self.legs[AGENT] = Leg()
-        self.parties[AGENT] = Consent(AGENT, state=State.NOT_REQUIRED)
-        self._emit(do.ConnectAgent(AGENT, recorded=self.verdict in COVERED))
+        self.parties[AGENT] = Consent(AGENT, state=State.REFUSED if self._declined else State.NOT_REQUIRED)
+        self._emit(do.ConnectAgent(AGENT, recorded=self.verdict in COVERED and not self._declined))
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -431,7 +441,11 @@ class Call:
     def _codes(self, leg: str) -> dict[str, Callable[[ev.DigitPressed], None]]:
         """The in-call codes of a leg: a party's codes work on his own leg only."""
         if leg == AGENT:
-            return {self.rules.pause_code: self._agent_pauses, self.rules.resume_code: self._agent_resumes}
+            return {
+                self.rules.pause_code: self._agent_pauses,
+                self.rules.resume_code: self._agent_resumes,
+                self.rules.private_code: self._agents_own_affair,
+            }
         return {self.rules.withdraw_code: self._caller_withdraws, self.rules.reconsent_code: self._caller_consents_anew}
 
     def _agent_pauses(self, event: ev.DigitPressed) -> None:
@@ -439,6 +453,13 @@ class Call:
 
     def _agent_resumes(self, event: ev.DigitPressed) -> None:
         self._resume(ev.ResumeRequested(at_ns=event.at_ns, reason=AGENT_KEY, actor=AGENT))
+
+    def _agents_own_affair(self, event: ev.DigitPressed) -> None:
+        """Begin a private call, or end it: the same key does both."""
+        if PRIVATE_CALL in self.holds:
+            self._resume(ev.ResumeRequested(at_ns=event.at_ns, reason=PRIVATE_CALL, actor=AGENT))
+        else:
+            self._pause(ev.PauseRequested(at_ns=event.at_ns, reason=PRIVATE_CALL, actor=AGENT))
 
     def _caller_withdraws(self, event: ev.DigitPressed) -> None:
         wish = ev.WithdrawRequested(at_ns=event.at_ns, party=CALLER, actor=CALLER)
@@ -578,14 +599,35 @@ class Call:
 
     # --- holds and requests -----------------------------------------------------------------------------------------
 
+    def _agents_known(self, event: ev.AgentsKnown) -> None:
+        self._barred, self._declined = event.barred, event.declined
+
+    def _may_not(self, event: Request, act: str) -> bool:
+        """Whether the policy keeps *event*'s actor from *act*; then that is written down, and he is told. The caller is
+        never kept from what is his."""
+        why = event.barred or (self._barred.get(act, "") if event.actor == AGENT else "")
+        if why:
+            self._note_refusal(act, event.actor, why)
+            self._reply(event.request, False, "not_authorised", why)
+        return bool(why)
+
+    def _note_refusal(self, act: str, actor: str, because: str) -> None:
+        self._append_capped(do.AppendEvidence("control.refused", {"act": act, "actor": actor, "because": because}, 0))
+
+    def _act_refused(self, event: ev.ActRefused) -> None:
+        self._note_refusal(event.act, event.actor, event.because)
+
     def _pause(self, event: ev.PauseRequested) -> None:
         key = hold_key(event.reason, event.actor)
+        private = event.reason == PRIVATE_CALL
+        if self._may_not(event, "private" if private else "pause"):
+            return
         if self._cannot_record():
             self._reply(event.request, False, "not_recording")
         elif key in self.holds:
             self._reply(event.request, True, "already_paused")
         else:
-            limit = self.rules.pause_limit_ms
+            limit = 0 if private else self.rules.pause_limit_ms
             expires_ns = event.at_ns + limit * 1_000_000 if limit else None
             self.holds[key] = Hold(event.reason, event.actor, event.at_ns, expires_ns)
             self._why = event.reason
@@ -600,11 +642,13 @@ class Call:
         """No pause can be meaningful: the answer is known and it is no, or the call is at its end."""
         decided_no = self.verdict not in COVERED and self.verdict is not Verdict.PENDING
         ended = self.phase in (Phase.ENDING, Phase.OVER)
-        never = not self.provable or not self.rules.records or "recording" not in self.rules.purposes
+        never = not self.provable or not self.rules.records or "recording" not in self.rules.purposes or self._declined
         return decided_no or ended or never or self.recorder.stage is Stage.FAILED
 
     def _resume(self, event: ev.ResumeRequested) -> None:
         key = hold_key(event.reason, event.actor)
+        if self._may_not(event, "private" if event.reason == PRIVATE_CALL else "resume"):
+            return
         if self._cannot_record():
             self._reply(event.request, False, "not_allowed")
         elif key in self.holds:
@@ -649,6 +693,8 @@ class Call:
         return "withdrawn" if after.state is State.WITHDRAWN else "withdrawal_not_offered"
 
     def _withdraw(self, event: ev.WithdrawRequested) -> None:
+        if self._may_not(event, "withdraw"):
+            return
         outcome = self._withdrawal(event)
         if outcome == "withdrawn":
             self._step(event.party, event)
@@ -661,6 +707,8 @@ class Call:
         return "asking" if self.parties[CALLER].state in UNCOVERED else "nothing_to_ask"
 
     def _reconsent(self, event: ev.ReconsentRequested) -> None:
+        if self._may_not(event, "record"):
+            return
         outcome = self._reconsenting(event)
         if outcome == "asking":
             self._log("ask.again", party=event.party, actor=event.actor)
@@ -695,5 +743,7 @@ HANDLERS: Handlers = {
     ev.ResumeRequested: Call._resume,
     ev.WithdrawRequested: Call._withdraw,
     ev.ReconsentRequested: Call._reconsent,
+    ev.AgentsKnown: Call._agents_known,
+    ev.ActRefused: Call._act_refused,
     ev.HangUpRequested: Call._hang_up,
 }

@@ -155,11 +155,12 @@ class RaiseAlarm(Command):
 
 @dataclass(frozen=True, slots=True)
 class Reply(Command):
-    """Answer a request. *code* is stable and for machines; *accepted* False changes nothing."""
+    """Answer a request. *code* is stable and for machines; *accepted* False changes nothing. *because*: for people."""
 
     request: str
     accepted: bool
     code: str
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)

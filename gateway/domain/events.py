@@ -155,11 +155,13 @@ class RecorderClosed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseRequested(Event):
-    """*actor* wants a hold for *reason*. *request* is echoed in `Reply`; empty: nobody waits for one."""
+    """*actor* wants a hold for *reason*. *request* is echoed in `Reply`; empty: nobody waits for one. *barred*: why the
+    policy does not let him, empty when it does; so in every request."""
 
     reason: str
     actor: str
     request: str = ""
+    barred: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,7 @@ class ResumeRequested(Event):
     reason: str
     actor: str
     request: str = ""
+    barred: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +181,7 @@ class WithdrawRequested(Event):
     party: str
     actor: str
     request: str = ""
+    barred: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +191,25 @@ class ReconsentRequested(Event):
     party: str
     actor: str
     request: str = ""
+    barred: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActRefused(Event):
+    """The policy kept *actor* from something about this call that is not the call's affair (to have its evidence)."""
+
+    act: str
+    actor: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentsKnown(Event):
+    """Who the agents of the call are decides what they may do by a key: *barred* has what they may not (see
+    `gateway.policy.authority.Act`), each with why. *declined*: the agent is not to be recorded."""
+
+    barred: Mapping[str, str] = field(default_factory=dict)
+    declined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,10 +251,12 @@ class CallAbandoned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyJoined(Event):
-    """Somebody else can be heard, or is about to be. *covered*: nobody has to ask him (an employee)."""
+    """Somebody else can be heard, or is about to be. *covered*: nobody has to ask him (an employee). *facts* are what
+    the evidence is to say of him."""
 
     party: str
     covered: bool
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

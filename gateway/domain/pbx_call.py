@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from gateway.domain import commands as do
 from gateway.domain import events as ev
-from gateway.domain.call import AGENT, CALLER, HANDLERS, PHASES, Call, Handlers, Leg, Phase
+from gateway.domain.call import AGENT, CALLER, HANDLERS, PHASES, POLICY, Call, Handlers, Leg, Phase
 from gateway.domain.consent import COVERED, Consent, State
 from gateway.domain.recording import LIVE, Hold, RecorderState, Stage
 from gateway.domain.rules import FailMode, Joining, Rules
@@ -222,6 +222,8 @@ class PbxCall(Call):
 
     def _reconsent(self, event: ev.ReconsentRequested) -> None:
         """Only the PBX can send the caller to us again; it does so, or nothing changes."""
+        if self._may_not(event, "record"):
+            return
         outcome = self._reconsenting(event)
         if outcome == "asking":
             self._emit(do.AskAgain())
@@ -233,11 +235,11 @@ class PbxCall(Call):
         if self.phase is Phase.ENDING or event.party in self.others:
             return
         self.others[event.party] = event.covered
-        self._log("party.joined", party=event.party, covered=event.covered)
+        self._log("party.joined", party=event.party, covered=event.covered, **event.facts)
         if not event.covered:
             self._hold_by_policy(f"uncovered_party:{event.party}", "uncovered_party")
         elif ALONE in self.holds:
-            self._clear_hold(ALONE, "policy")
+            self._clear_hold(ALONE, POLICY)
 
     def _gone(self, event: ev.PartyGone) -> None:
         if event.party not in self.others:
@@ -247,7 +249,7 @@ class PbxCall(Call):
         if not any(self.others.values()) and ALONE not in self.holds:
             self._hold_by_policy(ALONE, ALONE)
         if not covered:
-            self._clear_hold(f"uncovered_party:{event.party}", "policy")
+            self._clear_hold(f"uncovered_party:{event.party}", POLICY)
 
     def _are_askable(self, event: ev.PartiesAskable) -> None:
         self._askable = event.parties
@@ -293,9 +295,9 @@ class PbxCall(Call):
             self._emit(do.StartTimer(SIGHT_TIMER, self.rules.observe_timeout_ms))
 
     def _hold_by_policy(self, key: str, reason: str) -> None:
-        self.holds[key] = Hold(reason, "policy", self._now)
+        self.holds[key] = Hold(reason, POLICY, self._now)
         self._why = reason
-        self._log("hold.set", hold=key, reason=reason, actor="policy", expires_in_ms=0)
+        self._log("hold.set", hold=key, reason=reason, actor=POLICY, expires_in_ms=0)
 
 
 PBX_HANDLERS: Handlers = HANDLERS | {

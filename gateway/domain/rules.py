@@ -49,6 +49,7 @@ class Rules:
     *announce*: who is not asked is told that he is recorded, and is recorded only when he heard all of that.
     *joining*, *joining_basis*, *joining_reason*: what becomes of a person who joins later, and why. *records*: the call
     has a recorder of its own; a person who joins another's only answers for himself.
+    *private_code*: an agent's key for a call that is his own affair; empty: there is none.
     *by_voice*: the question is asked so that it may be answered by voice too, and somebody listens.
     *stop_unconfirmed*: a recorder that was told to start, pause or resume and was not seen to is stopped; otherwise
     that is raised as an alarm and shown.
@@ -79,6 +80,7 @@ class Rules:
     reconsent_code: str = "*1"
     pause_code: str = "*71"
     resume_code: str = "*72"
+    private_code: str = ""
     code_gap_ms: int = 3_000
     look_behind_ms: int = 0
     paused_fill: str = "silence"

@@ -25,6 +25,7 @@ _CARRIED = frozenset(
         "leg.held",
         "hold.overdue",
         "ask.again",
+        "control.refused",
         "party.joined",
         "party.gone",
         "ask.joined",

@@ -11,9 +11,11 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from gateway.domain.rules import MAY_OBJECT, Basis, FailMode, Rules
+from gateway.policy.authority import Act
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.lines import key_lines, line_of
 from gateway.policy.model import Minima, PolicyFile
+from gateway.policy.patterns import matches
 from gateway.policy.tables import parse_toml
 
 PromptMinima = Callable[[str], Minima]
@@ -50,16 +52,6 @@ class Policy:
         seen = ((match.called, call.called), (match.lines, call.line or call.called), (match.trunks, call.trunk))
         named = all(not patterns or any(matches(pattern, name) for pattern in patterns) for patterns, name in seen)
         return named and (not match.times or any(times.covers(call.at) for times in match.times))
-
-
-def matches(pattern: str, text: str) -> bool:
-    """Whether *text* is all of *pattern*, whose `*` is anything and whose `?` is any one character.
-
-    >>> matches("+1512*", "+15125550100"), matches("+1512*", "15125550100")
-    (True, False)
-    """
-    parts = {"*": ".*", "?": "."}
-    return re.fullmatch("".join(parts.get(char) or re.escape(char) for char in pattern), text, re.DOTALL) is not None
 
 
 def parse_policy(data: bytes, source: str) -> Policy:
@@ -133,6 +125,15 @@ def warnings(policy: Policy) -> list[Problem]:
         )
     if "recording" not in file.purposes:
         found.append('purposes has no "recording": nothing will be recorded')
+    if file.basis is Basis.LEGAL_OBLIGATION and file.codes.private:
+        found.append(
+            "codes.private lets an agent keep a call from being recorded that a statute orders to be: leave it out, or "
+            "say with [[authority]] on which lines it may be used"
+        )
+    if file.authority and not any(Act.PAUSE in grant.may for grant in file.authority):
+        found.append(
+            "no [[authority]] lets anybody pause: a card number that is said will be recorded, even under PCI DSS 3.3.1"
+        )
     if file.pause.limit_ms == 0:
         found.append("pause.limit_ms = 0 lets a forgotten pause last to the end of the call")
     if file.recording.paused_fill == "gap":

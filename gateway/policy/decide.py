@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.domain.rules import Basis, Joining, Rules
-from gateway.policy.book import Book, matches
+from gateway.policy.book import Book
 from gateway.policy.errors import Problem
 from gateway.policy.jurisdiction import Party, Resolution, resolve
 from gateway.policy.law import Law, Requirement
 from gateway.policy.model import JurisdictionTable
 from gateway.policy.numbering import Numbering
+from gateway.policy.patterns import matches
 
 MOST_PLACES = 3
 """So many places are named in one reason; all are in the findings."""

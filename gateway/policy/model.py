@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gateway.domain.rules import MAY_OBJECT, Basis, FailMode, Joining, PauseLimitAction, Rules
+from gateway.policy.authority import TEACHABLE, Authority, Education, Grant
 from gateway.policy.jurisdiction import AreaCodes
 from gateway.policy.tables import PLACE, Table, clash
 from gateway.policy.times import Times
@@ -67,6 +68,8 @@ class Codes(Table):
     reconsent: Code = "*1"
     pause: Code = "*71"
     resume: Code = "*72"
+    private: Code | Literal[""] = ""
+    """An agent's key that begins a private call, and ends it: nothing is recorded in between. Empty: there is none."""
     gap_ms: int = Field(default=3_000, ge=500, le=10_000)
 
 
@@ -144,6 +147,8 @@ class PolicyFile(Table):
     recording: Recording = Recording()
     joining: JoiningTable = JoiningTable()
     jurisdiction: JurisdictionTable | None = None
+    authority: tuple[Grant, ...] = Field(default=(), strict=False)
+    education: Education = Education()
 
     @field_validator("justification")
     @classmethod
@@ -160,7 +165,8 @@ class PolicyFile(Table):
             raise clash(
                 f"key {doubled[0]} has two meanings in [ask]: give accept, refuse and repeat keys of their own", "ask"
             )
-        codes = {name: getattr(self.codes, name) for name in ("withdraw", "reconsent", "pause", "resume")}
+        names = ("withdraw", "reconsent", "pause", "resume", "private")
+        codes = {name: code for name in names if (code := getattr(self.codes, name))}
         for name, code in codes.items():
             if code[0] in keys:
                 raise clash(
@@ -184,6 +190,13 @@ class PolicyFile(Table):
                 'all_party = "announce" needs a justification: name the statute, or the opinion, by which an '
                 'announcement is enough where everybody must agree; and all_party = "ask" needs none',
                 *("jurisdiction", "justification" if law.justification else "all_party"),
+            )
+        protecting = sorted(set(self.education.until_acknowledged_not) - set(TEACHABLE))
+        if protecting:
+            raise clash(
+                f"{protecting[0]} protects people, and nobody has to know a text for it: take it out "
+                f"(there may be: {', '.join(TEACHABLE)})",
+                *("education", "until_acknowledged_not"),
             )
         joining, basis = self.joining.under(self.basis)
         if joining is Joining.ANNOUNCE and basis is Basis.CONSENT:
@@ -220,6 +233,11 @@ class PolicyFile(Table):
         if joining is Joining.ASK:
             return f'basis "{basis}": who joins is asked before he is recorded'
         return "who joins is not recorded, nor is anybody while he is there"
+
+    @property
+    def who_may(self) -> Authority:
+        """Who may do what with a call's recording."""
+        return Authority(self.authority, self.education, private=bool(self.codes.private))
 
     @property
     def asks(self) -> bool:
@@ -263,6 +281,7 @@ class PolicyFile(Table):
             reconsent_code=self.codes.reconsent,
             pause_code=self.codes.pause,
             resume_code=self.codes.resume,
+            private_code=self.codes.private,
             code_gap_ms=self.codes.gap_ms,
             look_behind_ms=self.recording.look_behind_ms,
             paused_fill=self.recording.paused_fill,

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from gateway.domain.rules import Rules
+from gateway.policy.authority import Authority
 from gateway.policy.jurisdiction import Resolution
 from gateway.policy.model import JurisdictionTable
 
@@ -37,6 +38,8 @@ class Decision:
     reasons: tuple[str, ...]
     jurisdiction: Resolution | None = None
     """Whose law the call is under, where the policy looks at that."""
+    authority: Authority = field(default_factory=Authority)
+    """Who may do what with the call's recording."""
     jurisdiction_table: JurisdictionTable | None = field(default=None, repr=False)
     """What the policy says of places, for who joins later: the policy may be another by then."""
 
@@ -77,6 +80,11 @@ class PolicyShelf(Protocol):
 
     def in_force(self) -> tuple[PolicyVersion, ...]:
         """Return the policies that new calls live by, by name."""
+        ...
+
+    def authority(self, policy: str) -> Authority:
+        """Return who may do what with what is kept of the calls of *policy*: by its present version, since who may
+        listen today is no affair of the day of the call. Of a policy that is gone: the defaults."""
         ...
 
     async def reload(self) -> Reloaded:

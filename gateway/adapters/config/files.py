@@ -32,3 +32,25 @@ def read_all(paths: Iterable[Path], parse: Callable[[bytes, str], T]) -> list[T]
     if problems:
         raise PolicyError(problems)
     return made
+
+
+def read_everywhere(paths: Iterable[Path], parse: Callable[[bytes, str], T], remedy: str) -> list[T]:
+    """Read files, and of folders every `*.toml` in order of names, each once. Raises `PolicyError` with all that is
+    wrong: folders that have none, with the *remedy*, too."""
+    wanted: dict[Path, Path] = {}
+    problems: list[Problem] = []
+    made: list[T] = []
+    for path in paths:
+        try:
+            found = tomls(path, remedy) if path.is_dir() else [path]
+        except PolicyError as error:
+            problems += error.problems
+            continue
+        wanted |= {file.resolve(): file for file in found if file.resolve() not in wanted}
+    try:
+        made = read_all(wanted.values(), parse)
+    except PolicyError as error:
+        problems += error.problems
+    if problems:
+        raise PolicyError(problems)
+    return made

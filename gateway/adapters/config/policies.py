@@ -71,21 +71,22 @@ class FilePolicyBook:
     def resolve(self, facts: CallFacts) -> Decision:
         choice = self.book.choose(_occasion(facts))
         rules, reasons = choice.rules(self.prompt_minima), choice.reasons
-        table = choice.policy.file.jurisdiction
+        file = choice.policy.file
+        table = file.jurisdiction
         if table is None:
-            return Decision(rules, reasons)
+            return Decision(rules, reasons, authority=file.who_may)
         found = self.places.of_call(table, _whereabouts(facts))
         rules, more = tightened(rules, table, found)
-        return Decision(rules, (*reasons, *more), found, table)
+        return Decision(rules, (*reasons, *more), found, file.who_may, table)
 
     def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
         rules, reasons = joined.rules.for_who_joins(), (joined.rules.joining_reason,)
         table = joined.jurisdiction_table
         if table is None or joined.jurisdiction is None:
-            return Decision(rules, reasons)
+            return Decision(rules, reasons, authority=joined.authority)
         found = merge(joined.jurisdiction, self.places.of_who_joins(table, _whereabouts(facts)))
         rules, more = tightened(rules, table, found)
-        return Decision(rules, (*reasons, *more), found, table)
+        return Decision(rules, (*reasons, *more), found, joined.authority, table)
 
 
 def _occasion(facts: CallFacts) -> Occasion:

@@ -150,6 +150,12 @@ class Devices(_Section):
     folder: Path | None = None
 
 
+class Staff(_Section):
+    """Where the list of colleagues is; without a folder nobody is known by name, and every agent is an employee."""
+
+    folder: Path | None = None
+
+
 class Prompts(_Section):
     """Where the prompts are."""
 
@@ -187,6 +193,7 @@ class Settings(BaseSettings):
     evidence: Evidence = Evidence()
     policy: Policies = Policies()
     devices: Devices = Devices()
+    staff: Staff = Staff()
     prompts: Prompts = Prompts()
     speech: Speech = Speech()
 

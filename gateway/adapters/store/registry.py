@@ -29,7 +29,7 @@ class SqliteCallRegistry:
         self._clock = clock
 
     async def call_started(self, call_id: str, *, policy: str) -> None:
-        started = _to_us(self._clock())
+        started = to_us(self._clock())
         row = {"call_id": call_id, "started_at": started, "policy": policy, "state": "open", "verdict": ""}
 
         def insert(connection: sa.Connection) -> None:
@@ -43,7 +43,7 @@ class SqliteCallRegistry:
         await self._work(lambda connection: _update(connection, _calls.c.call_id, call_id, verdict=verdict))
 
     async def call_ended(self, call_id: str, *, verdict: str) -> None:
-        ended = _to_us(self._clock())
+        ended = to_us(self._clock())
 
         def end(connection: sa.Connection) -> None:
             if _one(connection, _calls.c.call_id, call_id).state == "open":
@@ -68,7 +68,7 @@ class SqliteCallRegistry:
     ) -> None:
         row = {
             **{"recording": recording, "call_id": call_id, "path": path, "recipient": recipient, "state": "open"},
-            **{"wrapped_key": wrapped, "opened_at": _to_us(self._clock()), "sha256": "", "size": 0, "frames": 0},
+            **{"wrapped_key": wrapped, "opened_at": to_us(self._clock()), "sha256": "", "size": 0, "frames": 0},
         }
 
         def insert(connection: sa.Connection) -> None:
@@ -83,7 +83,7 @@ class SqliteCallRegistry:
         await self._work(lambda connection: _update(connection, _recordings.c.recording, recording, path=path))
 
     async def recording_closed(self, recording: str, *, sha256: str, size: int, frames: int) -> None:
-        closed = _to_us(self._clock())
+        closed = to_us(self._clock())
 
         def close(connection: sa.Connection) -> None:
             known = _one(connection, _recordings.c.recording, recording)
@@ -139,7 +139,7 @@ class SqliteApiKeys:
         secret = self._randomness(32)
         row = {
             **{"key_id": key.key_id, "name": name, "role": role, "agent": agent, "revoked": False},
-            **{"sha256": _sha256(secret).digest(), "created_at": _to_us(key.created_at)},
+            **{"sha256": _sha256(secret).digest(), "created_at": to_us(key.created_at)},
         }
         await self._work(lambda connection: connection.execute(sa.insert(_api_keys), row) and None)
         return key, spell_key(key.key_id, secret)
@@ -181,7 +181,7 @@ def _update(connection: sa.Connection, column: sa.Column[str], value: str, **val
     connection.execute(sa.update(column.table).where(column == value).values(**values))
 
 
-def _check_types(row: Any, table: sa.Table) -> None:
+def check_types(row: Any, table: sa.Table) -> None:
     """Raise `TypeError` unless every value is of its column's type: SQLite itself does not see to it."""
     for column in table.columns:
         value = getattr(row, column.name)
@@ -190,45 +190,47 @@ def _check_types(row: Any, table: sa.Table) -> None:
 
 
 def _call(row: Any) -> CallRecord:
-    _check_types(row, _calls)
+    check_types(row, _calls)
     return CallRecord(
         call_id=row.call_id,
-        started_at=_from_us(row.started_at),
+        started_at=from_us(row.started_at),
         policy=row.policy,
         state=row.state,
         verdict=row.verdict,
-        ended_at=None if row.ended_at is None else _from_us(row.ended_at),
+        ended_at=None if row.ended_at is None else from_us(row.ended_at),
     )
 
 
 def _recording(row: Any) -> RecordingRecord:
-    _check_types(row, _recordings)
+    check_types(row, _recordings)
     return RecordingRecord(
         recording=row.recording,
         call_id=row.call_id,
         path=row.path,
         recipient=row.recipient,
-        opened_at=_from_us(row.opened_at),
+        opened_at=from_us(row.opened_at),
         wrapped=row.wrapped_key,
         state=row.state,
         sha256=row.sha256,
         size=row.size,
         frames=row.frames,
-        closed_at=None if row.closed_at is None else _from_us(row.closed_at),
+        closed_at=None if row.closed_at is None else from_us(row.closed_at),
     )
 
 
 def _api_key(row: Any) -> ApiKey:
-    _check_types(row, _api_keys)
-    return ApiKey(row.key_id, row.name, row.role, row.agent, _from_us(row.created_at), revoked=row.revoked)
+    check_types(row, _api_keys)
+    return ApiKey(row.key_id, row.name, row.role, row.agent, from_us(row.created_at), revoked=row.revoked)
 
 
-def _to_us(moment: datetime) -> int:
+def to_us(moment: datetime) -> int:
+    """Return microseconds since 1970. Raises `ValueError` for a time without a time zone."""
     if moment.tzinfo is None:
         raise ValueError("a time without a time zone cannot be kept")
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _from_us(value: int) -> datetime:
+def from_us(value: int) -> datetime:
+    """Return the time of `to_us`, in UTC."""
     return datetime.fromtimestamp(value // 1_000_000, UTC).replace(microsecond=value % 1_000_000)

@@ -69,6 +69,16 @@ api_keys = sa.Table(
     sa.Column("revoked", sa.Boolean, nullable=False),
 )
 
+acknowledgements = sa.Table(
+    "acknowledgements",
+    metadata,
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("acknowledged_at", sa.Integer, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+)
+
 
 class RegistryDatabase:
     """The file behind `SqliteCallRegistry` and `SqliteApiKeys`. The constructor blocks until it is open.

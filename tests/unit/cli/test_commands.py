@@ -22,6 +22,9 @@ VERBS = {
     "devices check": True,
     "devices coverage": True,
     "devices list": True,
+    "education acknowledge": True,
+    "education list": True,
+    "education text": True,
     "keys create": True,
     "keys list": True,
     "keys revoke": True,
@@ -45,6 +48,8 @@ VERBS = {
     "recordings list": True,
     "recordings verify": True,
     "recordings export": True,
+    "staff check": True,
+    "staff list": True,
 }
 """Every verb, and whether it has --json."""
 

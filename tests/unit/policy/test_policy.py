@@ -55,7 +55,11 @@ WRONG = [
     ('language = "english"', 3, "language: String should match"),
     ('match.called = "49*"', 3, 'match.called: Input should be a list, such as ["1"]'),
     (f'justification = "{"x" * 501}"', 3, "justification: keep the justification under 500 characters"),
-    ('[aks]\naccept_keys = ["1"]', 3, "aks: unknown key; did you mean one of: agent_basis, announce, ask, basis"),
+    (
+        '[aks]\naccept_keys = ["1"]',
+        3,
+        "aks: unknown key; did you mean one of: agent_basis, announce, ask, authority, basis",
+    ),
     ('[joining]\nwhat = "announce"', 4, "nobody consents by being told: give [joining] a basis"),
     ('joining.basis = "contract"', 3, 'only what = "announce" has a basis of its own'),
     (
