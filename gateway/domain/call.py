@@ -350,6 +350,9 @@ class Call:
 
     def _go_on(self) -> None:
         """The caller is decided about and knows it: to the agent."""
+        if self._declined and self.rules.fail_mode is FailMode.REFUSE_CALL:
+            self._end("agent declined to be recorded")
+            return
         self._go(Phase.DIALLING)
         self.legs[AGENT] = Leg()
         self.parties[AGENT] = Consent(AGENT, state=State.REFUSED if self._declined else State.NOT_REQUIRED)
@@ -600,7 +603,9 @@ class Call:
     # --- holds and requests -----------------------------------------------------------------------------------------
 
     def _agents_known(self, event: ev.AgentsKnown) -> None:
-        self._barred, self._declined = event.barred, event.declined
+        self._barred = event.barred
+        if AGENT not in self.parties:
+            self._declined = event.declined
 
     def _may_not(self, event: Request, act: str) -> bool:
         """Whether the policy keeps *event*'s actor from *act*; then that is written down, and he is told. The caller is

@@ -64,7 +64,7 @@ def parse_policy(data: bytes, source: str) -> Policy:
         problems = [
             Problem(
                 source,
-                line_of(lines, error["loc"] or error.get("ctx", {}).get("path", ())),
+                line_of(lines, (*error["loc"], *error.get("ctx", {}).get("path", ()))),
                 _explain(error["type"], error["loc"], error["msg"]),
             )
             for error in invalid.errors(include_input=False, include_url=False)

@@ -525,3 +525,84 @@ async def test_hostile_requests_are_never_our_fault(tmp_path: Path) -> None:
             assert b"root:" not in answer and b"Traceback" not in answer
         assert (await s.admin.get("/v1/calls")).status_code == 200
         assert (await s.admin.post("/v1/calls", content=b"x" * 3_000_000)).status_code == 405
+
+
+# --- who may do what ---
+
+ONLY_AGENTS_PAUSE = {"codes": 'private = "*70"\n[[authority]]\nmay = ["pause", "private"]\nroles = ["agent"]\n'}
+
+
+async def test_the_policy_of_a_call_says_who_may_do_what_to_it(tmp_path: Path) -> None:
+    async with scene(tmp_path, **ONLY_AGENTS_PAUSE) as s:
+        call, session = await s.call()
+        at = f"/v1/calls/{session.call_id}"
+        agent, supervisor = s.clients["agent"], s.clients["supervisor"]
+        for verb in ("pause", "withdraw", "reconsent", "resume"):
+            refused = await supervisor.post(f"{at}/{verb}")
+            is_problem(refused, 403, "not_authorised")
+            assert refused.json()["because"].startswith("the policy does not let a supervisor ")
+        is_problem(await supervisor.post(f"/v1/agents/{CALLED}/pause"), 403, "not_authorised")
+        is_problem(await supervisor.get(f"{at}/evidence"), 403, "not_authorised")
+        assert session.call.recorder.observed == "on", "nobody without the right changed anything"
+        assert (await agent.post("/v1/me/pause")).json()["observed"] is True
+        is_problem(await agent.post("/v1/me/resume"), 403, "not_authorised")
+        assert (await s.admin.post(f"{at}/resume", params={"reason": "agent_key"})).json()["recorder"] == "on"
+        body = (await agent.post(f"{at}/pause", params={"reason": "private_call"})).json()
+        assert (body["observed"], body["recorder"]) == (True, "paused")
+        assert (await agent.get(at)).json()["holds"] == [
+            {"reason": "private_call", "actor": ANY, "expires_in_ms": None},
+        ]
+        assert (await agent.post(f"{at}/resume", params={"reason": "private_call"})).json()["recorder"] == "on"
+        await s.over(call, session)
+        is_problem(await supervisor.get(f"{at}/evidence"), 403, "not_authorised")
+        bundle = (await s.admin.get(f"{at}/evidence")).content
+        verify_bundle(bundle, s.gateway.evidence.verifier_key())
+        refusals = [
+            (entry["entry"]["facts"]["act"], entry["entry"]["facts"]["actor"].partition(":")[0])
+            for entry in json.loads(bundle)["entries"]
+            if entry["entry"]["kind"] == "control.refused"
+        ]
+        by_supervisor = ["pause", "withdraw", "record", "resume", "pause", "export"]
+        assert refusals == [
+            *((act, "supervisor") for act in by_supervisor),
+            ("resume", "agent"),
+            ("export", "supervisor"),
+        ]
+
+
+async def test_who_has_not_acknowledged_the_policy_may_pause_and_no_more(tmp_path: Path) -> None:
+    learn = {"education": 'until_acknowledged_not = ["resume", "export"]\n'}
+    async with scene(tmp_path, **learn) as s:
+        call, session = await s.call()
+        agent, at = s.clients["agent"], f"/v1/calls/{session.call_id}"
+        assert (await agent.post("/v1/me/pause")).json()["observed"] is True
+        refused = await agent.post("/v1/me/resume")
+        is_problem(refused, 403, "not_authorised")
+        assert "acknowledge it first" in refused.json()["because"]
+        is_problem(await s.clients["supervisor"].get(f"{at}/evidence"), 403, "not_authorised")
+        read = (await agent.get("/v1/education/text")).json()
+        assert read["role"] == "agent" and "*71 pauses the recording" in read["text"]
+        post = "/v1/education/acknowledgements"
+        is_problem(await agent.post(post, json={"sha256": "0" * 64}), 409, "text_changed")
+        is_problem(await agent.post(post, json={"sha256": read["sha256"], "agent": "billing"}), 403, "forbidden")
+        is_problem(await agent.post(post, json={"sha256": "x"}), 422, "invalid_request")
+        is_problem(await s.clients["viewer"].get("/v1/education/text"), 409, "no_text")
+        is_problem(await s.clients["viewer"].get("/v1/education"), 403, "forbidden")
+        made = (await agent.post(post, json={"sha256": read["sha256"]})).json()
+        assert (made["agent"], made["role"], bool(made["acknowledged"])) == (CALLED, "agent", True)
+        assert (await agent.post("/v1/me/resume")).json()["recorder"] == "on"
+
+        of_supervisors = (await s.clients["supervisor"].get("/v1/education/text")).json()["sha256"]
+        is_problem(await s.clients["supervisor"].post(post, json={"sha256": of_supervisors}), 409, "no_agent")
+        wish = {"sha256": of_supervisors, "agent": "chief", "role": "supervisor"}
+        assert (await s.admin.post(post, json=wish)).status_code == 200, "a signature on paper"
+        (chief, mine) = (await s.clients["supervisor"].get("/v1/education")).json()
+        assert (chief["agent"], chief["role"], mine) == ("chief", "supervisor", made)
+
+        policy = tmp_path / "policy.d" / "test.toml"
+        policy.write_text(policy.read_text() + '[codes]\npause = "*75"\n')
+        assert (await s.admin.post("/v1/policies/reload")).status_code == 200
+        shown = {one["agent"]: one for one in (await s.clients["supervisor"].get("/v1/education")).json()}
+        assert shown[CALLED]["acknowledged"] is None and shown[CALLED]["former"] == made["acknowledged"]
+        assert shown["chief"]["acknowledged"], "nothing changed for supervisors"
+        await s.over(call, session)

@@ -16,6 +16,7 @@ import pytest
 from gateway.adapters.softphone import Call, CallFailed, Softphone
 from gateway.app.session import CallSession
 from gateway.bootstrap import Gateway
+from gateway.domain import commands as do
 from gateway.domain import events as ev
 from gateway.domain.call import Phase
 from gateway.evidence.bundle import verify_bundle
@@ -467,3 +468,57 @@ async def test_a_resume_code_of_the_caller_echoed_by_the_agents_line_lifts_no_pa
         assert await session.wait_for(lambda: session.call.recorder.observed == "on", 3_000)
         await call.hang_up()
         assert await s.over(session) == "granted"
+
+
+# --- agents who are not recorded --------------------------------------------------------------------------------------
+
+DECLINED = '[[person]]\nagent = "sales"\nkind = "employee"\nrecorded = false\nsince = 2026-10-01\n'
+
+
+async def test_a_call_with_an_agent_who_declined_is_held_and_not_recorded(tmp_path: Path) -> None:
+    async with scene(tmp_path, staff=DECLINED) as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.7)
+        await call.send_digit("1")
+        agent = await s.agent_answers()
+        await talking(session)
+        await asyncio.sleep(0.5)
+        assert agent.received_audio().any() and call.received_audio().any()
+        await call.hang_up()
+        await agent.ended(5)
+        assert await s.over(session) == "granted"
+        assert s.files() == []
+        entries = await s.gateway.services.evidence.entries(session.call_id)
+        assert [e.facts["verdict"] for e in entries if e.kind == "verdict"] == ["granted", "refused"]
+
+
+async def test_a_call_that_has_to_be_recorded_does_not_reach_an_agent_who_declined(tmp_path: Path) -> None:
+    duty = 'basis = "legal_obligation"\njustification = "x"\nfail_mode = "refuse_call"'
+    async with scene(tmp_path, staff=DECLINED, top=duty) as s:
+        call, session = await s.call()
+        await call.ended(10)
+        assert await s.over(session) == "not_required"
+        entries = await s.gateway.services.evidence.entries(session.call_id)
+        assert entries[-1].facts["cause"] == "agent declined to be recorded"
+        assert s.files() == [] and not s.journal.of(session.call_id, do.ConnectAgent)
+
+
+async def test_an_agent_makes_a_call_his_own_affair_by_a_key_and_ends_that_by_the_same(tmp_path: Path) -> None:
+    async with scene(tmp_path, codes='private = "*70"\n') as s:
+        call, session = await s.call()
+        await asyncio.sleep(0.7)
+        await call.send_digit("1")
+        agent = await s.agent_answers()
+        await talking(session)
+        for state in ("on", "paused", "on"):
+            assert await session.wait_for(lambda wanted=state: session.call.recorder.observed == wanted, 3_000)  # type: ignore[misc]
+            await asyncio.sleep(0.4)
+            for key in "*70":
+                await agent.send_digit(key, 60)
+        await call.hang_up()
+        await s.over(session)
+        entries = await s.gateway.services.evidence.entries(session.call_id)
+        (closed,) = [dict(e.facts) for e in entries if e.kind == "recording.closed"]
+        spans = [(span["state"], span["cause"]) for span in closed["spans"]]  # type: ignore[attr-defined]
+        assert [state for state, _ in spans][:3] == ["on", "paused", "on"] and spans[1][1] == "private_call"
+        assert closed["checked"] == "sample-exact"

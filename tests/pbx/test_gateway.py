@@ -520,3 +520,41 @@ async def test_a_pause_nobody_can_carry_out_is_never_called_seen_and_ends_the_re
         await w.until(lambda: w.records(session))
         await caller.hang_up()
         await w.over(session)
+
+
+# --- agents who are not recorded --------------------------------------------------------------------------------------
+
+DECLINED = '[[person]]\nagent = "agent"\nkind = "employee"\nrecorded = false\nsince = 2026-10-01\n'
+
+
+async def test_while_an_agent_who_declined_is_there_nothing_is_recorded(tmp_path: Path) -> None:
+    async with whole(tmp_path, staff=DECLINED) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        await caller.send_digit("1", 80)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "paused", 5_000)
+        await asyncio.sleep(1)
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert all(joined["declined"] is True and not joined["covered"] for joined in entries["party.joined"])
+        assert {hold["reason"] for hold in entries["hold.set"]} >= {"uncovered_party"}
+        assert all(AGENT not in voices for voices in await kept(w))
+
+
+async def test_an_agent_makes_a_call_his_own_affair_by_a_key(tmp_path: Path) -> None:
+    async with whole(tmp_path, codes='private = "*70"\n') as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        await caller.send_digit("1", 80)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        for state in ("on", "paused", "on"):
+            assert await session.wait_for(lambda wanted=state: session.call.recorder.observed == wanted, 5_000)
+            await asyncio.sleep(0.5)
+            await press(agent, "*70")
+        await caller.hang_up()
+        entries = await w.over(session)
+        assert next(hold["reason"] for hold in entries["hold.set"]) == "private_call"
+        assert {PERSON, AGENT} in await kept(w)

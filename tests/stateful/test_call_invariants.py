@@ -44,6 +44,7 @@ ALL_RULES = st.builds(
     purge_on_withdrawal=st.booleans(),
     pause_limit_ms=st.sampled_from([0, 30_000]),
     pause_limit_action=st.sampled_from(PauseLimitAction),
+    private_code=st.sampled_from(["", "*70"]),
     purposes=st.sampled_from([("recording",), ("recording", "analysis"), ("analysis",)]),
 )
 WAYS = ["arrived", "arrived", "yes", "yes", "yes", "no", "said", "said", "foreign"]
@@ -53,7 +54,9 @@ LEGS = st.sampled_from([CALLER, AGENT])
 KEYS = st.sampled_from("1112223334*#0")
 PLAYS = st.sampled_from(["", "caller:ask:0", "caller:ask:1", "caller:ask:2", "caller:notice:1", "agent:notice:2", "x"])
 RECORDINGS = st.sampled_from(["call-0", "call-1", "call-2", "other-1", ""])
-REASONS = st.sampled_from(["agent_key", "card_entry", "supervisor"])
+REASONS = st.sampled_from(["agent_key", "card_entry", "supervisor", "private_call"])
+ACTS = st.sets(st.sampled_from(["pause", "resume", "record", "withdraw", "private"]), max_size=3)
+BARRED = st.sampled_from(["", "", "", "the policy"])
 TIMERS = st.sampled_from(
     [
         *("answer:caller:0", "answer:caller:1", "answer:caller:2", "answer:agent:0", "answer", "", "x:y:z"),
@@ -167,23 +170,37 @@ class CallMachine(RuleBasedStateMachine):
     def seem_to_speak(self, leg: str) -> None:
         self.world.feed(ev.SpeechBegan, leg=leg)
 
-    @rule(leg=LEGS, code=st.sampled_from(["*9", "*1", "*71", "*72", "**9", "*7*71", "411*"]))
+    @rule(leg=LEGS, code=st.sampled_from(["*9", "*1", "*71", "*72", "*70", "**9", "*7*71", "411*"]))
     def type_code(self, leg: str, code: str) -> None:
         for key in code:
             self.world.feed(ev.DigitPressed, leg=leg, value=key)
 
-    @rule(kind=st.sampled_from([ev.PauseRequested, ev.ResumeRequested]), reason=REASONS, waits=st.booleans())
-    def ask_hold(self, kind: type[ev.Event], reason: str, waits: bool) -> None:
-        self.world.feed(kind, reason=reason, actor="desk", request=self._request() if waits else "")
+    @rule(
+        kind=st.sampled_from([ev.PauseRequested, ev.ResumeRequested]),
+        reason=REASONS,
+        waits=st.booleans(),
+        barred=BARRED,
+    )
+    def ask_hold(self, kind: type[ev.Event], reason: str, waits: bool, barred: str) -> None:
+        self.world.feed(kind, reason=reason, actor="desk", request=self._request() if waits else "", barred=barred)
+
+    @rule(acts=ACTS, declined=st.sampled_from([False, False, True]))
+    def agents_known(self, acts: set[str], declined: bool) -> None:
+        self.world.feed(ev.AgentsKnown, barred=dict.fromkeys(sorted(acts), "learn"), declined=declined)
+
+    @rule()
+    def act_refused(self) -> None:
+        self.world.feed(ev.ActRefused, act="export", actor="supervisor:9", because="the policy")
 
     @rule(
         kind=st.sampled_from([ev.WithdrawRequested, ev.ReconsentRequested]),
         party=st.sampled_from([CALLER, CALLER, AGENT, "nobody"]),
+        barred=BARRED,
     )
-    def ask_consent(self, kind: type[ev.Event], party: str) -> None:
+    def ask_consent(self, kind: type[ev.Event], party: str, barred: str) -> None:
         request = self._request()
         open_before = not self.world.over
-        self.world.feed(kind, party=party, actor="desk", request=request)
+        self.world.feed(kind, party=party, actor="desk", request=request, barred=barred)
         if open_before:
             assert [reply.request for reply in self.world.replies].count(request) == 1
 

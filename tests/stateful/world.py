@@ -57,6 +57,9 @@ class World:
     ended_entry: do.AppendEvidence | None = None
     over: int = 0
     purges: bool = False
+    barred: frozenset[str] = frozenset()
+    """What the agent may not do by his keys."""
+    declined: bool = False
     replies: list[do.Reply] = field(default_factory=list)
     honest: bool = True
     """Nothing impossible was reported so far: the log must tell a story that the offline verifier believes."""
@@ -98,6 +101,9 @@ class World:
             self.heard.setdefault(event.play, event.played_ms)
         elif isinstance(event, ev.DigitPressed) and event.leg == CALLER and event.value in self.rules.accept_keys:
             self.accepts += 1
+        elif isinstance(event, ev.AgentsKnown):
+            self.barred = frozenset(event.barred)
+            self.declined = self.declined if self.dialled else event.declined
         elif isinstance(event, ev.PromptStarted):
             self.started.setdefault(event.play, self.now_ns)
         elif isinstance(event, ev.AnswerSpoken):
@@ -156,7 +162,7 @@ class World:
                 self.timers.pop(timer, None)
             case do.ConnectAgent():
                 assert not self.dialled and CALLER in self.verdicts and not self.gone
-                assert command.recorded == (self.verdicts[CALLER] in COVERING)
+                assert command.recorded == (self.verdicts[CALLER] in COVERING and not self.declined)
                 assert command.recorded or self.rules.fail_mode is FailMode.CONNECT_UNRECORDED
                 self.dialled = True
                 self.ringing.append(AGENT)
@@ -217,15 +223,34 @@ class World:
         elif entry.kind == "verdict":
             self._verdict_entry(entry, event, before)
         elif entry.kind == "ask.again":
+            self._may("record", facts["actor"], event)
             self.verdicts[str(facts["party"])] = "pending"
+        elif entry.kind == "control.refused":
+            self._refusal(facts, event)
         elif entry.kind == "hold.set":
+            private = facts["reason"] == "private_call"
+            self._may("private" if private else "pause", facts["actor"], event)
+            assert not (private and facts["expires_in_ms"])
             self.holds.add(str(facts["reason"]))
         elif entry.kind == "hold.cleared":
+            self._may("private" if facts["reason"] == "private_call" else "resume", facts["actor"], event)
             self.holds.remove(str(facts["reason"]))
         elif entry.kind == "call.ended":
             assert not self.writing and self.gone == {CALLER, *([AGENT] if self.dialled else [])}
             assert len(self.pending) == 1 and facts["entries"] == len(self.durable) + 1
             self.ended_entry = entry
+
+    def _may(self, act: str, actor: object, event: ev.Event) -> None:
+        """Nobody did what he may not."""
+        assert not getattr(event, "barred", "") or isinstance(event, ev.AgentsKnown)
+        assert actor != AGENT or act not in self.barred
+
+    def _refusal(self, facts: Any, event: ev.Event) -> None:
+        assert set(facts) == {"act", "actor", "because"} and facts["because"]
+        if isinstance(event, ev.DigitPressed):
+            assert (facts["actor"], event.leg) == (AGENT, AGENT) and facts["act"] in self.barred
+        elif not isinstance(event, ev.ActRefused):
+            assert facts["because"] == getattr(event, "barred", "")
 
     def _digit_entry(self, facts: Any) -> None:
         assert set(facts) <= {"leg", "transport", "counted", "because", "key"}
@@ -273,10 +298,9 @@ class World:
         assert self.bridged and self.verdicts.get(CALLER, "pending") != "pending", "relayed while the caller is asked"
         sender = AGENT if command.leg == CALLER else CALLER
         rules = self.rules
-        codes = (
-            (rules.pause_code, rules.resume_code) if sender == AGENT else (rules.withdraw_code, rules.reconsent_code)
-        )
-        assert not any(code in command.digits for code in codes), "a code was relayed"
+        agents = (rules.pause_code, rules.resume_code, rules.private_code)
+        codes = agents if sender == AGENT else (rules.withdraw_code, rules.reconsent_code)
+        assert not any(code and code in command.digits for code in codes), "a code was relayed"
         if isinstance(event, ev.DigitPressed):
             assert event.leg == sender
         else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.adapters.config.settings import Policies, Prompts, Settings, Sip, Speech, Storage
+from gateway.adapters.config.settings import Policies, Prompts, Settings, Sip, Speech, Staff, Storage
 from gateway.app.session import CallSession
 from gateway.bootstrap import Gateway, start_gateway
 from gateway.domain.commands import Command
@@ -81,10 +81,14 @@ def settings(
     media_timeout_s: int = 30,
     speech: bool = False,
     trust_jurisdiction: bool = False,
+    staff: str = "",
     **policy: str,
 ) -> Settings:
     """Settings of a gateway that keeps everything below *folder* and sends its calls to *agent* (`host:port`).
-    *speech*: it listens, and asks so that callers may answer by voice."""
+    *speech*: it listens, and asks so that callers may answer by voice. *staff*: its colleagues, as TOML."""
+    if staff:
+        (folder / "staff.d").mkdir(parents=True, exist_ok=True)
+        (folder / "staff.d" / "staff.toml").write_text(staff)
     return Settings(
         sip=Sip(
             bind=bind,
@@ -95,6 +99,7 @@ def settings(
             trust_jurisdiction=trust_jurisdiction,
         ),
         storage=Storage(folder=folder / "var"),
+        staff=Staff(folder=folder / "staff.d" if staff else None),
         policy=Policies(folder=write_policy(folder / "policy.d", **policy)),
         prompts=Prompts(folder=write_prompts(folder / "prompts", lengths_ms=lengths_ms, spoken=speech)),
         speech=Speech() if speech else Speech(engines=()),

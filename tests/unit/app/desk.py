@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gateway.app.colleagues import Colleagues
 from gateway.app.services import Services
 from gateway.app.switchboard import Switchboard
 from gateway.domain.rules import Rules
+from gateway.policy.authority import Authority
+from gateway.policy.staff import Directory, make_directory, parse_staff
 from gateway.ports import media
 from gateway.ports.evidence import FakeEvidenceLog
 from gateway.ports.keys import FakeKeyStore
@@ -70,12 +73,16 @@ class Policies:
     """One set of rules for everybody."""
 
     rules: Rules
+    who_may: Authority = field(default_factory=Authority)
 
     def resolve(self, facts: CallFacts) -> Decision:
-        return Decision(self.rules, ("the only policy",))
+        return Decision(self.rules, ("the only policy",), authority=self.who_may)
 
     def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
-        return Decision(joined.rules.for_who_joins(), (joined.rules.joining_reason,))
+        return Decision(joined.rules.for_who_joins(), (joined.rules.joining_reason,), authority=joined.authority)
+
+    def authority(self, policy: str) -> Authority:
+        return self.who_may
 
     def in_force(self) -> tuple[PolicyVersion, ...]:
         return (PolicyVersion(*self.rules.policy),)
@@ -110,6 +117,12 @@ class Desk:
     prompts: Prompts = field(default_factory=Prompts)
     clock: Clock = field(default_factory=Clock)
 
+    staff: str = ""
+    """Colleagues, as TOML."""
+
+    def directory(self) -> Directory:
+        return make_directory([parse_staff(self.staff.encode(), "staff.toml")] if self.staff else [])
+
     async def open(self) -> "Desk":
         self.policies = Policies(self.rules)
         self.services = Services(
@@ -124,6 +137,7 @@ class Desk:
             identities=Counting(),
             route=lambda facts: "sip:anna@agents.example",
             recordings=self.folder,
+            staff=Colleagues(self.directory),
         )
         self.board = Switchboard(self.services)
         await self.server.start(self.board.on_media)

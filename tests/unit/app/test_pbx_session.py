@@ -12,9 +12,10 @@ from gateway.app.session import CallSession, Outcome
 from gateway.app.tasks import spawn
 from gateway.domain import events as ev
 from gateway.domain.rules import Rules
+from gateway.policy.authority import Authority, Grant
 from gateway.ports import media, pbx
 from gateway.ports.registry import FakeCallRegistry, RecordingRecord
-from tests.unit.app.desk import CALL, CALLER, Desk
+from tests.unit.app.desk import CALL, CALLER, Desk, Policies
 
 CHANNEL = "1.1"
 
@@ -600,3 +601,86 @@ async def test_a_pbx_that_does_not_take_the_verdict_leaves_a_closed_row(desk: De
     await answers(desk, "1", "granted")
     await desk.until(lambda: state(desk) == "closed")
     assert row(desk).sha256 == ""
+
+
+# --- who the agents are ----------------------------------------------------------------------------------------------
+
+STAFF = """
+[[person]]
+agent = "anna"
+kind = "employee"
+[[person]]
+agent = "bob"
+kind = "contractor"
+organisation = "Helpdesk Ltd"
+[[person]]
+agent = "carol"
+kind = "employee"
+recorded = false
+since = 2026-10-01
+"""
+
+
+def pressed(desk: Desk, keys: str) -> None:
+    for digit in keys:
+        line(desk).sink(pbx.KeyPressed(desk.clock.ns, False, digit))
+
+
+def comes(desk: Desk, party: str, user: str, *, agent: bool = True) -> None:
+    line(desk).sink(pbx.Joined(desk.clock.ns, party, f"PJSIP/{user}", covered=agent, agent=agent))
+
+
+async def test_an_agent_who_declined_is_an_uncovered_party_while_he_is_there(desk: Desk) -> None:
+    desk.staff = STAFF
+    session = await recorded(desk)
+    comes(desk, "1.2", "anna")
+    comes(desk, "1.3", "carol")
+    await desk.until(lambda: ("mute", None) in line(desk).did)
+    assert list(session.call.holds) == ["uncovered_party:1.3"]
+    assert desk.facts("party.joined") == [
+        {"party": "1.2", "covered": True, "kind": "employee"},
+        {"party": "1.3", "covered": False, "kind": "employee", "declined": True},
+    ]
+    line(desk).sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    line(desk).sink(pbx.Left(desk.clock.ns, "1.3"))
+    await desk.until(lambda: ("unmute", None) in line(desk).did)
+
+
+async def test_an_agent_who_declined_is_never_asked_for_his_consent(desk: Desk) -> None:
+    desk.staff = STAFF
+    await recorded(desk)
+    comes(desk, "1.2", "anna")
+    comes(desk, "1.3", "carol")
+    line(desk).sink(pbx.Askable(desk.clock.ns, frozenset()))
+    await desk.until(lambda: ("mute", None) in line(desk).did)
+    await asyncio.sleep(0.02)
+    assert not [did for did in line(desk).did if did[0] == "ask party"]
+
+
+async def test_who_shares_the_keys_with_somebody_who_may_not_may_not_either(desk: Desk) -> None:
+    desk.staff = STAFF
+    assert isinstance(desk.services.policy, Policies)
+    desk.services.policy.who_may = Authority((Grant.model_validate({"may": ["pause"], "kinds": ["employee"]}),))
+    session = await recorded(desk)
+    comes(desk, "1.2", "anna")
+    comes(desk, "1.3", "bob")
+    pressed(desk, "*71")
+    await desk.until(lambda: desk.facts("control.refused"))
+    assert "an agent (contractor) pause" in desk.facts("control.refused")[0]["because"]
+    line(desk).sink(pbx.Left(desk.clock.ns, "1.3"))
+    pressed(desk, "*71")
+    await desk.until(lambda: ("mute", None) in line(desk).did)
+    assert list(session.call.holds) == ["agent_key"]
+
+
+async def test_a_record_key_of_a_desk_phone_is_a_key_too(desk: Desk) -> None:
+    assert isinstance(desk.services.policy, Policies)
+    desk.services.policy.who_may = Authority((Grant.model_validate({"may": ["pause"]}),))
+    await recorded(desk)
+    comes(desk, "1.2", "anna")
+    line(desk).sink(pbx.AgentWants(desk.clock.ns, pause=True))
+    await desk.until(lambda: ("mute", None) in line(desk).did)
+    line(desk).sink(pbx.RecorderRuns(desk.clock.ns, "paused", "test"))
+    line(desk).sink(pbx.AgentWants(desk.clock.ns, pause=False))
+    await desk.until(lambda: desk.facts("control.refused"))
+    assert ("unmute", None) not in line(desk).did

@@ -13,6 +13,7 @@ from gateway.app.switchboard import NoSuchCall
 from gateway.app.tasks import spawn
 from gateway.domain.rules import FailMode, Rules
 from gateway.evidence.bundle import verify_bundle
+from gateway.policy.authority import Act, Authority, Grant
 from gateway.ports import media
 from gateway.ports.evidence import Receipt
 from gateway.ports.keys import KeyDestroyed
@@ -266,6 +267,7 @@ async def test_withdrawal_by_request_closes_and_purges(desk: Desk) -> None:
     assert (await desk.sends(media.RecordClose)).purge
     desk.closed(sha256="", purged=True)
     assert await asked == Outcome(True, "withdrawn", True)
+    await desk.until(lambda: desk.facts("recording.destroyed"))
     assert (await desk.registry.recording(RECORDING)).state == "destroyed"
     assert desk.facts("recording.destroyed") == [{"recording": RECORDING, "cause": "caller withdrawn"}]
     assert (await desk.board.reconsent(CALL, actor="anna")).code == "asking"
@@ -521,3 +523,73 @@ async def test_the_end_of_a_prompt_that_was_told_is_waited_for_no_more(desk: Des
     await desk.hears("ask")
     await desk.until(lambda: "prompt.played" in desk.log.kinds(CALL))
     assert desk.board.session(CALL).plays == {}
+
+
+# --- who may do what --------------------------------------------------------------------------------------------------
+
+DECLINED = """
+[[person]]
+agent = "anna"
+kind = "outsourcer"
+organisation = "Helpdesk Ltd"
+recorded = false
+since = 2026-10-01
+"""
+
+
+def may(*acts: str, **names: Any) -> Authority:
+    return Authority((Grant.model_validate({"may": acts, **names}),))
+
+
+async def test_what_the_policy_does_not_let_an_agent_do_by_his_key_he_does_not(desk: Desk) -> None:
+    desk.policies.who_may = may("pause")
+    await desk.records()
+    desk.press("*71", AGENT)
+    await desk.sends(media.RecordPause)
+    desk.gate("paused")
+    desk.press("*72", AGENT)
+    await desk.until(lambda: desk.facts("control.refused"))
+    assert not desk.sent(media.RecordResume)
+    (refused,) = desk.facts("control.refused")
+    assert refused == {
+        "act": "resume",
+        "actor": "agent",
+        "because": "the policy does not let an agent resume on this call",
+    }
+
+
+@pytest.mark.parametrize("kind", ["employee", "contractor"])
+async def test_what_an_agent_may_depends_on_what_kind_of_colleague_he_is(desk: Desk, kind: str) -> None:
+    desk.staff = f'[[person]]\nagent = "anna"\nkind = "{kind}"\norganisation = "x"\n'
+    desk.policies.who_may = may("pause", kinds=("employee",))
+    await desk.records()
+    assert desk.facts("call.arrived")[0]["parties"][1] == {"role": "agent", "kind": kind}
+    desk.press("*71", AGENT)
+    await desk.until(lambda: desk.facts("hold.set") or desk.facts("control.refused"))
+    assert bool(desk.facts("hold.set")) is (kind == "employee")
+
+
+async def test_with_an_agent_who_declined_nothing_is_recorded(desk: Desk) -> None:
+    desk.staff = DECLINED
+    dialled = await desk.dials()
+    assert ("X-Consent-Verdict", "granted") in dialled.headers
+    desk.report(media.LegAnswered, AGENT, "x", "PCMU")
+    await desk.sends(media.Bridge)
+    await desk.rest()
+    assert not desk.sent(media.RecordOpen)
+    assert desk.facts("call.arrived")[0]["parties"][1] == {"role": "agent", "kind": "outsourcer", "declined": True}
+    verdicts = [(facts["party"], facts["verdict"], facts["purposes"]) for facts in desk.facts("verdict")]
+    assert verdicts == [("caller", "granted", {"recording": True}), ("agent", "refused", {"recording": False})]
+    await desk.ends()
+    verify_bundle(await desk.log.export(CALL), desk.log.verifier_key())
+
+
+async def test_a_request_says_why_the_policy_does_not_allow_it(desk: Desk) -> None:
+    desk.policies.who_may = may("pause", roles=("agent",))
+    await desk.records()
+    session = desk.board.session(CALL)
+    assert not session.why_not(Act.PAUSE, "agent", "anna")
+    why = session.why_not(Act.PAUSE, "supervisor", "")
+    outcome = await desk.board.pause(CALL, actor="supervisor:9", reason="supervisor", barred=why)
+    assert outcome == Outcome(False, "not_authorised", because=why) and "a supervisor pause" in why
+    assert not desk.sent(media.RecordPause)

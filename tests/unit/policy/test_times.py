@@ -125,8 +125,8 @@ def test_a_policy_of_hours_counts_before_the_general_one_in_them_and_only_in_the
         ("[[match.times]]\ndays = ['mon']", 3, "match.times.0.zone: this key is required"),
         ('[[match.times]]\nzone = "UTC"\nstart = "8:00"', 5, "match.times.0.start"),
         ('[[match.times]]\nzone = "UTC"\nstart = 08:00:00', 5, "match.times.0.start"),
-        ('[[match.times]]\nzone = "UTC"\nstart = "08:00"\nend = "08:00"', 3, "start and end are the same"),
-        ('[[match.times]]\nzone = "UTC"\nstart = "24:00"', 3, "nothing starts at 24:00"),
+        ('[[match.times]]\nzone = "UTC"\nstart = "08:00"\nend = "08:00"', 6, "start and end are the same"),
+        ('[[match.times]]\nzone = "UTC"\nstart = "24:00"', 5, "nothing starts at 24:00"),
         ('[[match.times]]\nzone = "UTC"\ndays = ["monday"]', 5, "match.times.0.days.0"),
         ('[[match.times]]\nzone = "UTC"\ndays = []', 5, "match.times.0.days"),
         (
