@@ -4,9 +4,9 @@ import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from gateway.policy.errors import PolicyError, Problem
 from gateway.policy.law import Text
@@ -53,7 +53,16 @@ class Person(Table):
 
 
 class _StaffFile(Table):
-    person: tuple[Person, ...] = Field(min_length=1, strict=False)
+    person: tuple[Person, ...] = Field(strict=False)
+
+    @field_validator("person", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError("write [[person]], in double brackets, above each person")
+        if not value:
+            raise ValueError("there is no [[person]] in the file: write one, or take the file away")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

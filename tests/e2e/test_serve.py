@@ -419,3 +419,29 @@ async def test_reload_brings_new_policies_into_force_for_new_calls_only(tmp_path
         (bundle, *_) = [e for e in (await s.evidence("list", "--json")).json if e["call_id"] == call_id]
         shown = await s.evidence("show", call_id, "--json")
         assert bundle and '"version": "1"' in shown.out, "the first call has the policy it began with in its evidence"
+
+
+async def test_who_read_the_policy_says_so_and_who_did_not_is_shown(tmp_path: Path) -> None:
+    async with scene(tmp_path) as s:
+        here = ("--url", s.url, "--key-file", s.key_file)
+        nobody = await command("education", "list", *here, cwd=tmp_path)
+        assert (nobody.code, nobody.out) == (0, "nobody is listed\n")
+        async with httpx.AsyncClient(
+            base_url=s.url, headers={"Authorization": f"Bearer {s.key_file.read_text().strip()}"}, trust_env=False
+        ) as client:
+            read = (await client.get("/v1/education/text", params={"role": "agent"})).json()
+        wrong = await command(
+            "education", "acknowledge", "0" * 64, "--agent", "7", "--role", "agent", *here, cwd=tmp_path
+        )
+        assert wrong.code == 1 and "read it again" in wrong.err
+        wish = ("education", "acknowledge", read["sha256"], "--agent", "7", "--role", "agent")
+        made = await command(*wish, *here, cwd=tmp_path)
+        assert made.code == 0 and made.out.startswith("7 (agent) has acknowledged the present text since 2")
+        listed = await command("education", "list", *here, cwd=tmp_path)
+        assert listed.code == 0 and "known  7      agent" in listed.out
+        policy = tmp_path / "policy.d" / "test.toml"
+        policy.write_text(policy.read_text().replace('version = "1"', 'version = "2"'))
+        assert (await command("policy", "reload", *here, cwd=tmp_path)).code == 0
+        missing = await command("education", "list", "--json", *here, cwd=tmp_path)
+        assert missing.code == 1
+        assert (missing.json["missing"], missing.json["people"][0]["acknowledged"]) == (1, None)

@@ -38,7 +38,8 @@ def test_a_list_says_what_each_colleague_is() -> None:
 
 WRONG = [
     ("", 0, "person: this key is required"),
-    ("person = []", 1, "person: "),
+    ("person = []", 1, "there is no [[person]] in the file"),
+    ('[person]\nagent = "1"', 1, "write [[person]], in double brackets"),
     ('[[person]]\nkind = "employee"', 1, "person.0.agent: this key is required"),
     ('[[person]]\nagent = "a b"\nkind = "employee"', 2, "person.0.agent: String should match"),
     ('[[person]]\nagent = "1"\nkind = "friend"', 3, "person.0.kind: Input should be 'employee'"),
