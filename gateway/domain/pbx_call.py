@@ -82,7 +82,8 @@ class PbxCall(Call):
         """Whether the person asked may be recorded in a conversation with others, as far as he goes: his verdict allows
         it, stands, and is on the disk."""
         durable = self.provable and self._verdict_token not in self._waiting
-        return self.phase is Phase.TALKING and self.verdict in COVERED and durable
+        allowed = self.verdict in COVERED and "recording" in self.rules.purposes
+        return self.phase is Phase.TALKING and allowed and durable
 
     def _present(self) -> Iterable[Consent]:
         return self.parties.values()

@@ -94,6 +94,21 @@ def tightened(rules: Rules, table: JurisdictionTable, found: Resolution) -> tupl
     return rules, tuple(reasons)
 
 
+def tightened_for_who_joins(
+    joined: Rules, table: JurisdictionTable, found: Resolution
+) -> tuple[Rules, tuple[str, ...]]:
+    """Return the rules for somebody who joins a call with the rules *joined*, where *found* is the law of all of them.
+
+    Where that is stricter than what the call began with, and its caller was told and never asked, no answer of who joins
+    is enough: he is covered for no purpose, and nothing is recorded while he is there.
+    """
+    rules, reasons = tightened(joined.for_who_joins(), table, found)
+    if found.requirement is Requirement.ALL_PARTY and table.all_party == "ask" and not joined.ask:
+        why = "everybody must agree where who joins is, and the caller was never asked: nothing is recorded meanwhile"
+        return replace(rules, ask=False, announce=False, purposes=()), (*reasons, why)
+    return rules, reasons
+
+
 def _summary(found: Resolution) -> str:
     """The strictest requirement and where it comes from, at most `MOST_PLACES` of them."""
     strictest = [finding for finding in found.findings if finding.requirement is found.requirement]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.adapters.config.files import read_all, tomls
 from gateway.policy.book import Book, Occasion, Policy, PromptMinima, make_book, parse_policy, warnings
-from gateway.policy.decide import Places, Whereabouts, place_warnings, tightened
+from gateway.policy.decide import Places, Whereabouts, place_warnings, tightened, tightened_for_who_joins
 from gateway.policy.errors import Problem
 from gateway.policy.jurisdiction import merge
 from gateway.policy.law import LAW_FILES, LawTable, law_warnings, make_law, parse_law
@@ -80,12 +80,12 @@ class FilePolicyBook:
         return Decision(rules, (*reasons, *more), found, file.who_may, table)
 
     def resolve_joining(self, facts: CallFacts, joined: Decision) -> Decision:
-        rules, reasons = joined.rules.for_who_joins(), (joined.rules.joining_reason,)
+        reasons = (joined.rules.joining_reason,)
         table = joined.jurisdiction_table
         if table is None or joined.jurisdiction is None:
-            return Decision(rules, reasons, authority=joined.authority)
+            return Decision(joined.rules.for_who_joins(), reasons, authority=joined.authority)
         found = merge(joined.jurisdiction, self.places.of_who_joins(table, _whereabouts(facts)))
-        rules, more = tightened(rules, table, found)
+        rules, more = tightened_for_who_joins(joined.rules, table, found)
         return Decision(rules, (*reasons, *more), found, joined.authority, table)
 
 

@@ -610,3 +610,13 @@ def test_who_joins_when_it_is_over_changes_nothing() -> None:
     book = recorded() >> gone(CHANNEL) << closes() >> joins("7", covered=False)
     assert not book.call.holds
     (book >> closed() << do.CallOver("caller hung up")).end()
+
+
+def test_who_may_be_recorded_for_no_purpose_covers_nothing_in_the_call_he_joined() -> None:
+    book = PbxBook(ask=False, records=False, purposes=()) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER)
+    book << verdict("not_required") << do.ReturnCall(CALLER, "joined") >> RETURNED >> gone(CALLER, by="local")
+    assert isinstance(book.call, PbxCall)
+    assert book.call.phase is Phase.TALKING and not book.call.covers
+    book = PbxBook(ask=False, records=False) >> ARRIVES << do.AnswerCall(CALLER) >> answers(CALLER)
+    book << verdict("not_required") << do.ReturnCall(CALLER, "joined") >> RETURNED >> gone(CALLER, by="local")
+    assert isinstance(book.call, PbxCall) and book.call.covers

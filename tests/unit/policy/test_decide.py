@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.rules import MAY_OBJECT, Basis, Joining, Rules
 from gateway.policy.book import parse_policy
-from gateway.policy.decide import Places, Whereabouts, tightened
+from gateway.policy.decide import Places, Whereabouts, tightened, tightened_for_who_joins
 from gateway.policy.errors import PolicyError
 from gateway.policy.jurisdiction import AreaCodes, Resolution
 from gateway.policy.law import Requirement
@@ -158,6 +158,29 @@ def test_where_everybody_must_agree_nobody_joins_by_being_told() -> None:
     assert "everybody must agree" in rules.joining_reason
     rules, _, _ = decided(TEXAN, Whereabouts(caller=TEXAS, line="1"))
     assert rules.joining is Joining.ANNOUNCE
+
+
+@pytest.mark.parametrize(
+    ("asked", "joins_from", "all_party", "covered"),
+    [
+        (False, CALIFORNIA, "ask", False),
+        (False, TEXAS, "ask", True),
+        (True, CALIFORNIA, "ask", True),
+        (False, CALIFORNIA, "announce", True),
+    ],
+    ids=["told only", "told where that is enough", "asked", "told, by an opinion"],
+)
+def test_who_joins_from_where_everybody_must_agree_is_kept_out_of_a_call_whose_caller_was_told_only(
+    asked: bool, joins_from: str, all_party: str, covered: bool
+) -> None:
+    why = {"justification": "an opinion"} if all_party == "announce" else {}
+    table = JurisdictionTable.model_validate({"home": "US-TX", "area_codes": "trust", "all_party": all_party, **why})
+    call = replace(Rules(), ask=asked, announce=not asked, basis=Basis.CONSENT if asked else Basis.CONTRACT)
+    found = PLACES.of_who_joins(table, Whereabouts(caller=joins_from, line="1"))
+    rules, reasons = tightened_for_who_joins(call, table, found)
+    assert ("recording" in rules.purposes) is covered
+    assert ("nothing is recorded meanwhile" in reasons[-1]) is not covered
+    assert covered or not (rules.ask or rules.announce), "no answer of his would be enough: he is spared the question"
 
 
 def test_the_opinion_an_announcement_rests_on_is_a_reason() -> None:
