@@ -40,9 +40,13 @@ ASKING = {
     "ask_spoken": "asked_spoken",
     "ask_again_spoken": "asked_again_spoken",
     "confirm_spoken": "asked_confirm",
+    "also_transcription": "asked_also",
+    "also_analysis": "asked_also",
+    "also_sharing": "asked_also",
 }
 """Prompts that ask, and the key of `texts.toml` that says how many of their sentences must be heard."""
 SPOKEN = ("ask_spoken", "ask_again_spoken", "confirm_spoken")
+ALSO = ("also_transcription", "also_analysis", "also_sharing")
 NOTICES = ("granted", "announced", "announced_may_object", "refused", "withdrawn", "paused", "resumed", "reminder")
 MODEL_RATE, RATE = 24_000, 8_000
 LEVEL_DBFS, PEAK = -20.0, 0.84
@@ -236,7 +240,7 @@ def write_wav(path: Path, samples: NDArray[np.int16]) -> None:
 def build_language(speaker: Speaker, out: Path, locale: str, texts: dict[str, Any], only: list[str]) -> None:
     """Write one locale's prompts and its manifest; *only* these, where there are any: the others' files and entries
     stay as they are. Raises `BuildError`."""
-    names = ["ask", "ask_again", *NOTICES, *(name for name in SPOKEN if name in texts)]
+    names = ["ask", "ask_again", *NOTICES, *(name for name in (*SPOKEN, *ALSO) if name in texts)]
     if unknown := set(only) - set(names):
         raise BuildError(f"{locale} has no prompt {', '.join(sorted(unknown))}: there are {', '.join(names)}")
     manifest: dict[str, Any] = {

@@ -7,9 +7,10 @@ from fastapi import Depends, Header, Request
 from gateway.api.problems import Problem
 from gateway.ports.registry import ApiKey, ApiKeys
 
-ROLES = ("admin", "supervisor", "officer", "agent", "viewer")
+ROLES = ("admin", "supervisor", "officer", "agent", "viewer", "sink")
 """admin: everything. supervisor: every live call, evidence. officer (for data protection): looks, and what is kept of
-calls. agent: the calls of his own name. viewer: looks only. What each may do to a call, its policy says."""
+calls. agent: the calls of his own name. viewer: looks only. sink (a machine): looks, and asks for purposes. What each
+may do to a call, its policy says."""
 
 
 async def identify(

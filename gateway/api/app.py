@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from gateway.api import problems
 from gateway.api.access import Caller, require_agent, require_role
@@ -69,13 +69,15 @@ class RecorderBody(BaseModel):
 
 
 class CallBody(BaseModel):
-    """A live call. No number, no name."""
+    """A live call. No number, no name. *purposes*: every purpose of the call, and whether something may be done for it
+    at this moment: granted by all who can be heard, and not paused."""
 
     call_id: str
     phase: str
     verdict: str
     basis: str
     policy: str
+    purposes: dict[str, bool]
     started: str
     recorder: RecorderBody
     holds: list[HoldBody]
@@ -123,6 +125,7 @@ def make_app(
     app.state.metrics = Metrics(switchboard)
     _health(app, switchboard, is_ready)
     _calls(app, switchboard)
+    _sinks(app, switchboard)
     _agents(app, switchboard)
     _events(app, switchboard)
     _evidence(app, switchboard, policies)
@@ -198,6 +201,8 @@ _REFUSED = {
     "nothing_to_ask": (409, "The party has consented or is being asked"),
     "not_connected": (409, "The parties are not connected"),
     "not_authorised": (403, "The policy of this call does not let you do that"),
+    "purpose_not_granted": (403, "This purpose was not granted"),
+    "too_many_sinks": (409, "The call has as many sinks as it may have"),
     "call_ended": (410, "The call is over"),
 }
 
@@ -272,6 +277,38 @@ def _calls(app: FastAPI, switchboard: Switchboard) -> None:
         return await act(key, call_id, Act.RECORD, lambda why: switchboard.reconsent(call_id, actor=actor, barred=why))
 
 
+class SinkWish(BaseModel):
+    """What would do something with a call beside the recorder. *name* is for the evidence: a system, not a person."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    purpose: Literal["recording", "transcription", "analysis", "sharing"]
+
+
+class SinkBody(BaseModel):
+    """The sink may work for its purpose until the call's view says otherwise. *now*: at this moment."""
+
+    call_id: str
+    name: str
+    purpose: str
+    now: bool
+
+
+def _sinks(app: FastAPI, switchboard: Switchboard) -> None:
+    @app.post("/v1/calls/{call_id}/sinks")
+    async def ask(key: Caller, call_id: CallId, wish: SinkWish) -> SinkBody:
+        """Ask before anything is done with a live call beside recording it: transcribed, analysed, passed on. Refused
+        without the grant for that purpose. Watch `purposes` in the call's view or the events: a pause is for sinks too,
+        and a purpose that was taken back ends them."""
+        require_role(key, "supervisor", "sink")
+        session = _find(switchboard, key, call_id)
+        outcome = await switchboard.sink(call_id, sink=wish.name, purpose=wish.purpose, actor=_actor(key))
+        if not outcome.accepted:
+            status, title = _REFUSED.get(outcome.code, (409, "Refused"))
+            raise Problem(status, outcome.code, title, because=outcome.because)
+        now = session.call.purposes[wish.purpose]
+        return SinkBody(call_id=call_id, name=wish.name, purpose=wish.purpose, now=now)
+
+
 def _about(hold: Reason, what: Act) -> Act:
     """What setting or giving up a *hold* is, to the policy."""
     return Act.PRIVATE if hold == PRIVATE_CALL else what
@@ -319,7 +356,7 @@ def _events(app: FastAPI, switchboard: Switchboard) -> None:
     @app.get("/v1/events", response_class=StreamingResponse)
     async def events(key: Caller, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
         """Server-sent events: first every live call as it is, then each change. `Last-Event-ID` goes on behind it."""
-        require_role(key, "supervisor", "officer", "viewer")
+        require_role(key, "supervisor", "officer", "viewer", "sink")
         number = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else None
 
         async def stream() -> AsyncIterator[str]:

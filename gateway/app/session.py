@@ -371,8 +371,18 @@ class CallSession:
     async def request(
         self, make: Callable[[str], ev.Event], seen: RecorderState | None, *, wait_ms: int = 2_000
     ) -> Outcome:
-        """Post the event *make* builds from a request id, wait for the call's reply and then, for an accepted one,
-        until the recorder is observed in *seen* (None: not recording)."""
+        """Ask, and when that was accepted wait until the recorder is observed in *seen* (None: not recording)."""
+        answer = await self.ask(make)
+        if not answer.accepted:
+            return answer
+        if answer.code == "still_paused":
+            return Outcome(True, answer.code, self._is_seen(RecorderState.PAUSED), "other holds remain")
+        await self.wait_for(lambda: self._is_seen(seen) or self.call.recorder.stage in NOTHING_DUE, wait_ms)
+        observed = self._is_seen(seen)
+        return Outcome(True, answer.code, observed, "" if observed else self._why_not(seen))
+
+    async def ask(self, make: Callable[[str], ev.Event]) -> Outcome:
+        """Post the event that *make* builds from a request id, and return the call's answer to it."""
         if self.over.is_set():
             return Outcome(False, "call_ended", because="the call is over")
         self._requests += 1
@@ -384,13 +394,7 @@ class CallSession:
             answer = await reply
         finally:
             self.replies.pop(request, None)
-        if not answer.accepted:
-            return Outcome(False, answer.code, because=answer.because)
-        if answer.code == "still_paused":
-            return Outcome(True, answer.code, self._is_seen(RecorderState.PAUSED), "other holds remain")
-        await self.wait_for(lambda: self._is_seen(seen) or self.call.recorder.stage in NOTHING_DUE, wait_ms)
-        observed = self._is_seen(seen)
-        return Outcome(True, answer.code, observed, "" if observed else self._why_not(seen))
+        return Outcome(answer.accepted, answer.code, because=answer.because)
 
     def _is_seen(self, seen: RecorderState | None) -> bool:
         recorder, wanted = self.call.recorder, seen or RecorderState.OFF

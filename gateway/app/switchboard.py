@@ -319,6 +319,16 @@ class Switchboard:
             None,
         )
 
+    async def sink(self, call_id: str, *, sink: str, purpose: str, actor: str) -> Outcome:
+        """Ask whether *sink* may do something with the call for *purpose*. What it may do now, while the call goes on,
+        is in the call's view: a pause is for sinks too."""
+        session = self.session(call_id)
+        return await session.ask(
+            lambda request: ev.SinkRequested(
+                at_ns=session.now_ns(), sink=sink, purpose=purpose, actor=actor, request=request
+            )
+        )
+
     # --- watching ---------------------------------------------------------------------------------------------------
 
     def view(self, session: CallSession) -> dict[str, Any]:
@@ -331,6 +341,7 @@ class Switchboard:
             "verdict": str(call.verdict),
             "basis": str(call.rules.basis),
             "policy": call.rules.policy[0],
+            "purposes": dict(call.purposes),
             "started": session.started.isoformat(timespec="milliseconds"),
             "recorder": {
                 "desired": str(call.desired),

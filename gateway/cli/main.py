@@ -88,6 +88,7 @@ class Role(StrEnum):
     SUPERVISOR = "supervisor"
     OFFICER = "officer"
     VIEWER = "viewer"
+    SINK = "sink"
     ADMIN = "admin"
 
 

@@ -185,6 +185,7 @@ def explain(facts: CallFacts, config: Path | None, *, as_json: bool) -> int:
         "prompt": "ask" if rules.ask else announcement(rules) if rules.announce else None,
         "language": rules.language,
         "purposes": list(rules.purposes),
+        "purposes_asked": ("one_by_one" if rules.one_by_one else "together") if rules.ask else None,
         "joining": {"what": str(rules.joining), "basis": str(rules.joining_basis)},
         "jurisdictions": [] if law is None else law.entry()["findings"],
         "requirement": None if law is None else law.requirement.label,
@@ -197,7 +198,8 @@ def explain(facts: CallFacts, config: Path | None, *, as_json: bool) -> int:
     say(f"policy    {name}, version {version}  (SHA-256 {sha256})")
     told = "told, and not asked" if rules.announce else "neither asked nor told"
     say(f"basis     {rules.basis}; the caller is {'asked' if rules.ask else told}")
-    say(f"language  {rules.language}; purposes {', '.join(rules.purposes)}")
+    apart = ", each asked for on its own" if rules.one_by_one and rules.ask and len(rules.purposes) > 1 else ""
+    say(f"language  {rules.language}; purposes {', '.join(rules.purposes)}{apart}")
     say(f"no means  {rules.fail_mode}")
     say(f"joining   who joins later and is covered by nothing is {_joining(rules)}")
     if rules.ask:

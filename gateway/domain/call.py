@@ -25,7 +25,7 @@ from gateway.domain.recording import (
     desired_state,
     hold_key,
 )
-from gateway.domain.rules import FailMode, PauseLimitAction, Rules
+from gateway.domain.rules import RECORDING, FailMode, PauseLimitAction, Rules
 
 CALLER = "caller"
 AGENT = "agent"
@@ -37,6 +37,10 @@ PRIVATE_CALL = "private_call"
 NOTES_CAP = 20
 """At most this many uncounted key presses and refused requests of one call are written down: nobody must fill the log
 by typing."""
+TOPICAL = (ev.DigitPressed, ev.PromptStarted, ev.PromptFinished, ev.TimerFired, ev.SpeechBegan, ev.AnswerSpoken)
+"""What a dialogue about one purpose takes: everything else is about the caller as a whole."""
+MOST_SINKS = 20
+"""So many sinks one call may have."""
 Request = ev.PauseRequested | ev.ResumeRequested | ev.WithdrawRequested | ev.ReconsentRequested
 
 
@@ -109,6 +113,14 @@ class Call:
         self._end_token = 0
         self._why = ""
         self._telling = ""
+        self._topic: Consent | None = None
+        """The dialogue about a purpose beside recording, while there is one."""
+        self._topics: list[str] = []
+        """Purposes that are still to be asked for."""
+        self._also: set[str] = set()
+        """Those that were agreed to by an answer of their own."""
+        self._sinks: dict[tuple[str, str], None] = {}
+        """(name, purpose) of what may do something with the call beside the recorder."""
         self._barred: Mapping[str, str] = {}
         self._declined = False
         self._out: list[Command] = []
@@ -122,15 +134,23 @@ class Call:
         return self.parties[CALLER].verdict
 
     @property
+    def purposes(self) -> Mapping[str, bool]:
+        """Every purpose of the call, and whether anything may be done for it now: while the parties talk, all of them
+        cover it, and no hold is set. It is there for whoever transcribes or analyses beside the recorder."""
+        free = self.phase is Phase.TALKING and self.provable and self._coverage() is RecorderState.ON
+        return {purpose: free and purpose in self._granted(CALLER) for purpose in self.rules.purposes}
+
+    @property
     def desired(self) -> RecorderState:
         """What the recorder should be. Before the parties talk, when evidence was lost, and when "recording" is not
         among the purposes that the parties are asked for: off."""
-        if not self._may_be_recorded():
-            return RecorderState.OFF
+        return self._coverage() if self._may_be_recorded() else RecorderState.OFF
+
+    def _coverage(self) -> RecorderState:
         return desired_state([party.verdict for party in self._present()], self._holds_that_count())
 
     def _may_be_recorded(self) -> bool:
-        return self.phase is Phase.TALKING and self.provable and "recording" in self.rules.purposes
+        return self.phase is Phase.TALKING and self.provable and RECORDING in self.rules.purposes
 
     def _present(self) -> Iterable[Consent]:
         """The parties who can be heard on a recording."""
@@ -162,6 +182,7 @@ class Call:
         self._now = event.at_ns
         if self.phase is not Phase.OVER:
             self.handlers[type(event)](self, event)
+            self._end_sinks()
             self._settle()
         less = [c for c in self._out if isinstance(c, do.PauseRecorder | do.CloseRecorder)]
         return less + [c for c in self._out if c not in less]
@@ -285,9 +306,19 @@ class Call:
 
     def _step(self, party: str, event: ev.Event) -> None:
         """Let one party's machine take *event*; write its change of verdict down and let the call follow it."""
+        if party == CALLER and self._topic is not None:
+            if isinstance(event, TOPICAL):
+                self._step_topic(self._topic, event)
+                return
+            self._drop_topics(self._topic)
         before = self.parties[party]
         after, wanted = step(before, event, self.rules)
         self.parties[party] = after
+        self._carry_out(wanted)
+        if after.verdict is not before.verdict:
+            self._verdict_changed(party, event)
+
+    def _carry_out(self, wanted: Iterable[Command]) -> None:
         for command in wanted:
             if isinstance(command, do.AppendEvidence) and command.kind in ("answer.digit", "answer.speech"):
                 self._append_capped(command)
@@ -295,8 +326,38 @@ class Call:
                 self._append(command)
             else:
                 self._emit(command)
-        if after.verdict is not before.verdict:
-            self._verdict_changed(party, event)
+
+    def _step_topic(self, before: Consent, event: ev.Event) -> None:
+        """Let the dialogue about another purpose take *event*; its answer is one about that purpose and no other."""
+        self._topic, wanted = step(before, event, self.rules)
+        self._carry_out(wanted)
+        after = self._topic
+        if after.verdict is Verdict.PENDING:
+            return
+        self._topic = None
+        self.parties[CALLER] = replace(self.parties[CALLER], plays=after.plays)
+        if after.verdict is Verdict.GRANTED:
+            self._also.add(after.topic)
+        self._log_verdict(CALLER, asked=after.topic, answer=str(after.verdict))
+        self._ask_or_tell(CALLER, "granted")
+
+    def _ask_or_tell(self, party: str, prompt: str) -> None:
+        """Ask for the next purpose; when all were asked for, tell what was decided."""
+        if self._topics:
+            fresh = Consent(party, topic=self._topics.pop(0), plays=self.parties[party].plays)
+            self._topic, wanted = step(fresh, ev.AskStarted(at_ns=self._now), self.rules)
+            self._carry_out(wanted)
+        else:
+            self._go(Phase.TELLING)
+            self._telling = self._notice(party, prompt)
+
+    def _drop_topics(self, topic: Consent) -> None:
+        """Ask for nothing more: the caller has gone, or taken everything back."""
+        self._topic, self._topics = None, []
+        self.parties[CALLER] = replace(self.parties[CALLER], plays=topic.plays)
+        self._emit(do.StopTimer(topic.timer))
+        if self.legs[CALLER].up:
+            self._emit(do.StopPrompt(CALLER, topic.play))
 
     def _append_capped(self, entry: do.AppendEvidence) -> None:
         if not entry.facts.get("counted"):
@@ -310,11 +371,18 @@ class Call:
         if verdict is Verdict.PENDING:
             return
         self._why = f"{party} {verdict}"
+        if party == CALLER:
+            others = [purpose for purpose in self.rules.purposes if purpose != RECORDING]
+            first = verdict is Verdict.GRANTED and self.phase is Phase.ASKING and self.rules.one_by_one
+            self._topics, self._also = others if first else [], set()
         self._log_verdict(party)
         if isinstance(event, ev.PartyLeft):
             return
         refused_call = verdict not in COVERED and self.rules.fail_mode is FailMode.REFUSE_CALL
         prompt = {Verdict.GRANTED: "granted", Verdict.WITHDRAWN: "withdrawn"}.get(verdict, "refused")
+        if self.phase is Phase.ASKING and verdict is Verdict.GRANTED:
+            self._ask_or_tell(party, prompt)
+            return
         if self.phase is Phase.ASKING:
             self._go(Phase.TELLING)
         if verdict is Verdict.NOT_REQUIRED:
@@ -329,17 +397,26 @@ class Call:
             if refused_call:
                 self._end("recording refused")
 
-    def _log_verdict(self, party: str) -> None:
-        consent = self.parties[party]
-        basis = self.rules.agent_basis if party == AGENT else self.rules.basis
-        granted = consent.verdict in COVERED
+    def _log_verdict(self, party: str, **facts: object) -> None:
+        granted = self._granted(party)
         self._verdict_token = self._log(
             "verdict",
             party=party,
-            verdict=str(consent.verdict),
-            basis=str(basis),
-            purposes=dict.fromkeys(self.rules.purposes, granted),
+            verdict=str(self.parties[party].verdict),
+            basis=str(self.rules.agent_basis if party == AGENT else self.rules.basis),
+            purposes={purpose: purpose in granted for purpose in self.rules.purposes},
+            **facts,
         )
+
+    def _granted(self, party: str) -> frozenset[str]:
+        """The purposes that *party* covers: none without a verdict that does, and of those that are asked for one by
+        one, each by an answer of its own."""
+        verdict = self.parties[party].verdict
+        if verdict not in COVERED:
+            return frozenset()
+        if self.rules.one_by_one and verdict is Verdict.GRANTED:
+            return frozenset({RECORDING, *self._also})
+        return frozenset(self.rules.purposes)
 
     def _told(self) -> None:
         """The caller heard what was decided: go on."""
@@ -480,7 +557,8 @@ class Call:
 
     def _ordinary_digits(self, event: ev.DigitPressed, digits: str) -> None:
         """Digits outside every code: the caller's answer, a wrong leg's attempt at one, or the parties' own affair."""
-        asked = self.verdict is Verdict.PENDING and self.phase in (Phase.ASKING, Phase.TALKING)
+        open_question = self.verdict is Verdict.PENDING or self._topic is not None
+        asked = open_question and self.phase in (Phase.ASKING, Phase.TALKING)
         if event.leg == CALLER and (asked or event.value in self.rules.accept_keys | self.rules.refuse_keys):
             self._step(CALLER, event)
         elif event.leg != CALLER and asked:
@@ -602,6 +680,30 @@ class Call:
 
     # --- holds and requests -----------------------------------------------------------------------------------------
 
+    def _sink(self, event: ev.SinkRequested) -> None:
+        """A sink that was allowed once keeps that until the purpose is taken back; pauses it sees for itself."""
+        allowed = event.purpose in self._granted(CALLER) and self.provable and self.phase is not Phase.ENDING
+        if (event.sink, event.purpose) in self._sinks:
+            self._reply(event.request, True, "granted")
+        elif not allowed:
+            because = "not granted" if event.purpose in self.rules.purposes else "not among the call's purposes"
+            refused = {"sink": event.sink, "purpose": event.purpose, "actor": event.actor, "because": because}
+            self._append_capped(do.AppendEvidence("sink.refused", refused, 0))
+            self._reply(event.request, False, "purpose_not_granted", because)
+        elif len(self._sinks) >= MOST_SINKS:
+            self._reply(event.request, False, "too_many_sinks")
+        else:
+            self._sinks[event.sink, event.purpose] = None
+            self._log("sink.allowed", sink=event.sink, purpose=event.purpose, actor=event.actor)
+            self._reply(event.request, True, "granted")
+
+    def _end_sinks(self) -> None:
+        """Write down which sinks may not go on, because a purpose was taken back."""
+        granted = self._granted(CALLER) if self.provable else frozenset()
+        for sink, purpose in [known for known in self._sinks if known[1] not in granted]:
+            del self._sinks[sink, purpose]
+            self._log("sink.ended", sink=sink, purpose=purpose)
+
     def _agents_known(self, event: ev.AgentsKnown) -> None:
         self._barred = event.barred
         if AGENT not in self.parties:
@@ -647,7 +749,7 @@ class Call:
         """No pause can be meaningful: the answer is known and it is no, or the call is at its end."""
         decided_no = self.verdict not in COVERED and self.verdict is not Verdict.PENDING
         ended = self.phase in (Phase.ENDING, Phase.OVER)
-        never = not self.provable or not self.rules.records or "recording" not in self.rules.purposes or self._declined
+        never = not self.provable or not self.rules.records or RECORDING not in self.rules.purposes or self._declined
         return decided_no or ended or never or self.recorder.stage is Stage.FAILED
 
     def _resume(self, event: ev.ResumeRequested) -> None:
@@ -750,5 +852,6 @@ HANDLERS: Handlers = {
     ev.ReconsentRequested: Call._reconsent,
     ev.AgentsKnown: Call._agents_known,
     ev.ActRefused: Call._act_refused,
+    ev.SinkRequested: Call._sink,
     ev.HangUpRequested: Call._hang_up,
 }

@@ -92,6 +92,9 @@ class Consent:
 
     party: str
     state: State = State.NOT_ASKED
+    topic: str = ""
+    """The purpose this dialogue is about, where it has a question of its own; empty: recording, and all that is asked
+    for together with it."""
     attempt: int = 0
     repeats: int = 0
     plays: int = 0
@@ -142,6 +145,8 @@ def always(consent: Consent, event: Event, rules: Rules) -> bool:
 
 def question(consent: Consent) -> str:
     """The prompt that asks the present question."""
+    if consent.topic:
+        return f"also_{consent.topic}"
     if consent.confirming:
         return "confirm_spoken"
     return ("ask" if consent.attempt <= 1 else "ask_again") + ("_spoken" if consent.by_voice else "")
@@ -149,6 +154,8 @@ def question(consent: Consent) -> str:
 
 def minimum_ms(consent: Consent, rules: Rules) -> int:
     """How much of the present prompt must have been heard: each has a length of its own."""
+    if consent.topic:
+        return dict(rules.minimum_also_ms).get(consent.topic, rules.minimum_heard_ms)
     return {
         "ask": rules.minimum_heard_ms,
         "ask_again": rules.minimum_heard_again_ms,
@@ -325,8 +332,11 @@ def play(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Co
 
 def begin(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:
     """Begin a dialogue: first attempt."""
-    fresh = Consent(consent.party, consent.state, plays=consent.plays, in_conversation=consent.in_conversation)
-    return play(replace(fresh, attempt=1, by_voice=rules.by_voice, asked=consent.asked + 1), event, rules)
+    fresh = Consent(
+        consent.party, consent.state, consent.topic, plays=consent.plays, in_conversation=consent.in_conversation
+    )
+    by_voice = rules.by_voice and not consent.topic
+    return play(replace(fresh, attempt=1, by_voice=by_voice, asked=consent.asked + 1), event, rules)
 
 
 def announce(consent: Consent, event: Event, rules: Rules) -> tuple[Consent, list[Command]]:

@@ -195,6 +195,16 @@ class ReconsentRequested(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SinkRequested(Event):
+    """*sink*, which would do something with the call beside the recorder, asks whether it may for *purpose*."""
+
+    sink: str
+    purpose: str
+    actor: str
+    request: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActRefused(Event):
     """The policy kept *actor* from something about this call that is not the call's affair (to have its evidence)."""
 

@@ -13,7 +13,7 @@ from gateway.domain import events as ev
 from gateway.domain.call import AGENT, CALLER, HANDLERS, PHASES, POLICY, Call, Handlers, Leg, Phase
 from gateway.domain.consent import COVERED, Consent, State
 from gateway.domain.recording import LIVE, Hold, RecorderState, Stage
-from gateway.domain.rules import FailMode, Joining, Rules
+from gateway.domain.rules import RECORDING, FailMode, Joining, Rules
 
 CHANNEL = "channel"
 """The leg that is the asked person's channel in the PBX: it lasts as long as the call."""
@@ -75,14 +75,14 @@ class PbxCall(Call):
     def _may_be_recorded(self) -> bool:
         returning = self.phase is Phase.RETURNING and not self._late
         connected = returning or (self.phase is Phase.TALKING and self._told_pbx)
-        return connected and self.rules.records and self.provable and "recording" in self.rules.purposes
+        return connected and self.rules.records and self.provable and RECORDING in self.rules.purposes
 
     @property
     def covers(self) -> bool:
         """Whether the person asked may be recorded in a conversation with others, as far as he goes: his verdict allows
         it, stands, and is on the disk."""
         durable = self.provable and self._verdict_token not in self._waiting
-        allowed = self.verdict in COVERED and "recording" in self.rules.purposes
+        allowed = self.verdict in COVERED and RECORDING in self.rules.purposes
         return self.phase is Phase.TALKING and allowed and durable
 
     def _present(self) -> Iterable[Consent]:

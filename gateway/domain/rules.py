@@ -15,6 +15,9 @@ class Basis(StrEnum):
     LEGITIMATE_INTERESTS = "legitimate_interests"
 
 
+RECORDING = "recording"
+"""The purpose of the question itself; every other one of a call is about what else is done with it."""
+
 MAY_OBJECT = frozenset({Basis.CONSENT, Basis.LEGITIMATE_INTERESTS, Basis.PUBLIC_TASK})
 """Bases under which a person may take his consent back (Article 7(3)) or object (Article 21(1))."""
 
@@ -50,6 +53,8 @@ class Rules:
     *joining*, *joining_basis*, *joining_reason*: what becomes of a person who joins later, and why. *records*: the call
     has a recorder of its own; a person who joins another's only answers for himself.
     *private_code*: an agent's key for a call that is his own affair; empty: there is none.
+    *one_by_one*: who agreed to be recorded is asked for each other purpose by a question of its own, whose
+    *minimum_also_ms* (purpose, ms) must be heard.
     *by_voice*: the question is asked so that it may be answered by voice too, and somebody listens.
     *stop_unconfirmed*: a recorder that was told to start, pause or resume and was not seen to is stopped; otherwise
     that is raised as an alarm and shown.
@@ -63,6 +68,8 @@ class Rules:
     announce: bool = False
     fail_mode: FailMode = FailMode.CONNECT_UNRECORDED
     purposes: tuple[str, ...] = ("recording",)
+    one_by_one: bool = False
+    minimum_also_ms: tuple[tuple[str, int], ...] = ()
     language: str = "en"
     accept_keys: frozenset[str] = frozenset("1")
     refuse_keys: frozenset[str] = frozenset("2")

@@ -99,8 +99,8 @@ def tightened_for_who_joins(
 ) -> tuple[Rules, tuple[str, ...]]:
     """Return the rules for somebody who joins a call with the rules *joined*, where *found* is the law of all of them.
 
-    Where that is stricter than what the call began with, and its caller was told and never asked, no answer of who joins
-    is enough: he is covered for no purpose, and nothing is recorded while he is there.
+    Where that is stricter than what the call began with, and its caller was told and never asked, no answer of who
+    joins is enough: he is covered for no purpose, and nothing is recorded while he is there.
     """
     rules, reasons = tightened(joined.for_who_joins(), table, found)
     if found.requirement is Requirement.ALL_PARTY and table.all_party == "ask" and not joined.ask:

@@ -29,6 +29,8 @@ class Minima(NamedTuple):
     ask_spoken: int = 3_000
     ask_again_spoken: int = 3_000
     confirm_spoken: int = 3_000
+    also: tuple[tuple[str, int], ...] = ()
+    """(purpose, ms) of those that have a question of their own."""
 
 
 class Match(Table):
@@ -53,6 +55,9 @@ class Ask(Table):
     attempts: int = Field(default=2, ge=1, le=9)
     repeats: int = Field(default=3, ge=0, le=9)
     answer_timeout_ms: int = Field(default=6_000, ge=500, le=60_000)
+    purposes: Literal["together", "one_by_one"] = "together"
+    """Whether one answer is for all purposes of the policy, which the prompt then must name, or each beside recording
+    is asked for by a question of its own, once the caller has agreed to be recorded."""
     by_voice: bool = False
     """Answers may be spoken too, where a recogniser and prompts for that are there. Off until a policy says so: how
     rarely a recogniser takes for a yes what is none has to be measured first."""
@@ -184,6 +189,12 @@ class PolicyFile(Table):
             )
         if self.asks and self.announce is not None:
             raise clash("consent is asked for, not announced: leave announce out, or choose another basis", "announce")
+        if self.ask.purposes == "one_by_one" and "recording" not in self.purposes:
+            raise clash(
+                'the first question is about recording, and "recording" is not among the purposes: name it there, or '
+                "ask for all together with a prompt of your own",
+                *("ask", "purposes"),
+            )
         law = self.jurisdiction
         if law is not None and (law.all_party == "announce") is not bool(law.justification):
             raise clash(
@@ -223,7 +234,9 @@ class PolicyFile(Table):
         under = [self.basis] if self.announces or by_law else []
         under += [basis] if joining is Joining.ANNOUNCE else []
         told = ("announced_may_object" if each in MAY_OBJECT else "announced" for each in under)
-        return (("ask", "ask_again") if asks else ()) + tuple(dict.fromkeys(told))
+        one_by_one = self.ask.purposes == "one_by_one"
+        also = tuple(f"also_{purpose}" for purpose in self.purposes if purpose != "recording" and asks and one_by_one)
+        return (("ask", "ask_again") if asks else ()) + also + tuple(dict.fromkeys(told))
 
     def _joining_reason(self, joining: Joining, basis: Basis) -> str:
         """Why somebody who joins is asked, told or kept out."""
@@ -256,7 +269,7 @@ class PolicyFile(Table):
         joining, joining_basis = self.joining.under(self.basis)
         heard = prompt_minima_ms
         if own is not None:
-            heard = Minima(own, own, own, own, heard.confirm_spoken)
+            heard = Minima(own, own, own, own, heard.confirm_spoken, heard.also)
         return Rules(
             basis=self.basis,
             agent_basis=self.agent_basis,
@@ -264,6 +277,8 @@ class PolicyFile(Table):
             announce=self.announces,
             fail_mode=self.fail_mode,
             purposes=self.purposes,
+            one_by_one=self.ask.purposes == "one_by_one",
+            minimum_also_ms=heard.also,
             language=self.language,
             accept_keys=frozenset(self.ask.accept_keys),
             refuse_keys=frozenset(self.ask.refuse_keys),

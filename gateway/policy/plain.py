@@ -142,7 +142,10 @@ def _reason(file: PolicyFile) -> str:
     why = f" ({file.justification})" if file.justification else ""
     others = [purpose for purpose in file.purposes if purpose != "recording"]
     purposes = _list(others) if others else ""
-    beside = f" What is asked or told is also about {purposes}." if purposes else ""
+    apart = file.asks and file.ask.purposes == "one_by_one"
+    beside = f" What is asked or told is also about {purposes}{', each by a question of its own' * apart}." * bool(
+        others
+    )
     if "recording" not in file.purposes:
         return f"Nothing is recorded; what is asked or told is about {purposes}."
     return f"The call is recorded {_BASIS[file.basis]}{why}.{beside}"

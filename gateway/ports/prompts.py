@@ -20,11 +20,14 @@ PROMPT_NAMES = (
 SPOKEN_PROMPT_NAMES = ("ask_spoken", "ask_again_spoken", "confirm_spoken")
 """What a language has besides when its callers may answer by voice: all of them, or none."""
 
+ALSO_PROMPT_NAMES = ("also_transcription", "also_analysis", "also_sharing")
+"""What a language has besides when purposes can be asked for one by one: all of them, or none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One audio file: WAV, int16 mono, 8 kHz. *sha256* (hex) is of the file; *minimum_heard_ms* is where the sentence
-    that asks has ended (0 for a prompt that asks nothing)."""
+    that asks has ended (0 for a prompt that asks nothing); *purposes* are what it asks for, or tells of."""
 
     name: str
     language: str
@@ -33,6 +36,7 @@ class Prompt:
     sha256: str
     duration_ms: int
     minimum_heard_ms: int = 0
+    purposes: tuple[str, ...] = ("recording",)
 
 
 class PromptMissing(LookupError):

@@ -606,3 +606,65 @@ async def test_who_has_not_acknowledged_the_policy_may_pause_and_no_more(tmp_pat
         assert shown[CALLED]["acknowledged"] is None and shown[CALLED]["former"] == made["acknowledged"]
         assert shown["chief"]["acknowledged"], "nothing changed for supervisors"
         await s.over(call, session)
+
+
+async def test_whatever_works_beside_the_recorder_asks_for_its_purpose(tmp_path: Path) -> None:
+    one_by_one = {"top": 'purposes = ["recording", "transcription", "analysis"]', "ask": 'purposes = "one_by_one"'}
+    async with scene(tmp_path, **one_by_one) as s:
+        _, clear = await s.gateway.api_keys.create("scribe", "sink")
+        call = await s.caller.call(f"sip:{CALLED}@{s.gateway.front.address}", from_number=NUMBER)
+        call.audio_source = numbered.source
+        session = await support.session_of(s.gateway, NUMBER)
+        await call.answered(10)
+        for key in "112":
+            await asyncio.sleep(0.7)
+            await call.send_digit(key, 60)
+            await asyncio.sleep(0.2)
+        agent = await agent_takes_it(s)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 10_000)
+        at = f"/v1/calls/{session.call_id}"
+        headers = {"Authorization": f"Bearer {clear}"}
+        async with httpx.AsyncClient(base_url=s.url, headers=headers, timeout=10, trust_env=False) as scribe:
+            granted = {"recording": True, "transcription": True, "analysis": False}
+            assert (await scribe.get(at)).json()["purposes"] == granted
+            made = await scribe.post(f"{at}/sinks", json={"name": "scribe", "purpose": "transcription"})
+            assert made.json() == {
+                **{"call_id": session.call_id, "name": "scribe", "purpose": "transcription", "now": True},
+            }
+            refused = await scribe.post(f"{at}/sinks", json={"name": "scribe", "purpose": "analysis"})
+            is_problem(refused, 403, "purpose_not_granted")
+            assert refused.json()["because"] == "not granted"
+            refused = await scribe.post(f"{at}/sinks", json={"name": "scribe", "purpose": "sharing"})
+            assert refused.json()["because"] == "not among the call's purposes"
+            is_problem(await scribe.post(f"{at}/sinks", json={"name": "A B", "purpose": "x"}), 422, "invalid_request")
+            is_problem(await scribe.post(f"{at}/pause"), 403, "forbidden")
+            is_problem(await scribe.get(f"{at}/evidence"), 403, "forbidden")
+            for client in (s.clients["agent"], s.clients["viewer"]):
+                wish = {"name": "x", "purpose": "transcription"}
+                is_problem(await client.post(f"{at}/sinks", json=wish), 403, "forbidden")
+            assert (await s.admin.post(f"{at}/pause")).json()["observed"] is True
+            assert not any((await scribe.get(at)).json()["purposes"].values()), "a pause is for sinks too"
+            again = await scribe.post(f"{at}/sinks", json={"name": "scribe", "purpose": "transcription"})
+            assert again.json()["now"] is False
+        await call.hang_up()
+        await agent.ended(5)
+        await asyncio.wait_for(session.over.wait(), 10)
+        entries = await s.gateway.services.evidence.entries(session.call_id)
+        kinds = [entry.kind for entry in entries]
+        assert (kinds.count("sink.allowed"), kinds.count("sink.refused")) == (1, 2)
+        answers = [dict(e.facts) for e in entries if e.kind == "verdict" and e.facts["party"] == "caller"]
+        assert [one["purposes"] for one in answers] == [
+            {"recording": True, "transcription": False, "analysis": False},
+            {"recording": True, "transcription": True, "analysis": False},
+            {"recording": True, "transcription": True, "analysis": False},
+        ]
+        assert [one.get("answer") for one in answers] == [None, "granted", "refused"]
+        verify_bundle(await s.gateway.services.evidence.export(session.call_id), s.gateway.evidence.verifier_key())
+
+
+async def agent_takes_it(s: Scene) -> Call:
+    """The agent takes the call."""
+    agent = await s.agent.incoming(10)
+    agent.audio_source = numbered.source
+    await agent.accept()
+    return agent

@@ -558,3 +558,24 @@ async def test_an_agent_makes_a_call_his_own_affair_by_a_key(tmp_path: Path) -> 
         entries = await w.over(session)
         assert next(hold["reason"] for hold in entries["hold.set"]) == "private_call"
         assert {PERSON, AGENT} in await kept(w)
+
+
+async def test_purposes_are_asked_for_one_by_one_before_the_caller_is_given_back(tmp_path: Path) -> None:
+    more = {"top": 'purposes = ["recording", "analysis"]', "ask": 'purposes = "one_by_one"'}
+    async with whole(tmp_path, **more) as w:
+        caller, session = await w.call()
+        await w.asked(session)
+        await caller.send_digit("1", 80)
+        assert await session.wait_for(lambda: session.call.verdict == "granted", 5_000)
+        assert w.switch.recordings() == []
+        await asyncio.sleep(0.7)
+        await caller.send_digit("2", 80)
+        agent = await w.agent_answers()
+        await w.connected(caller, agent)
+        assert await session.wait_for(lambda: session.call.recorder.observed == "on", 5_000)
+        assert session.call.purposes == {"recording": True, "analysis": False}
+        await caller.hang_up()
+        entries = await w.over(session)
+        answers = [one for one in entries["verdict"] if one["party"] == "caller"]
+        assert [one.get("answer") for one in answers] == [None, "refused"]
+        assert {PERSON, AGENT} in await kept(w)

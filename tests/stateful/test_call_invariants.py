@@ -45,7 +45,11 @@ ALL_RULES = st.builds(
     pause_limit_ms=st.sampled_from([0, 30_000]),
     pause_limit_action=st.sampled_from(PauseLimitAction),
     private_code=st.sampled_from(["", "*70"]),
-    purposes=st.sampled_from([("recording",), ("recording", "analysis"), ("analysis",)]),
+    purposes=st.sampled_from(
+        [("recording",), ("recording", "analysis"), ("analysis",), ("recording", "analysis", "sharing")]
+    ),
+    one_by_one=st.booleans(),
+    minimum_also_ms=st.sampled_from([(("analysis", 0), ("sharing", 1_000)), (("analysis", 3_000), ("sharing", 0))]),
 )
 WAYS = ["arrived", "arrived", "yes", "yes", "yes", "no", "said", "said", "foreign"]
 WORDS = {1: ["Yes, I agree."], 2: ["Okay.", "Okay."], 3: ["What?", "Okay.", "Yes, I agree."]}
@@ -187,6 +191,14 @@ class CallMachine(RuleBasedStateMachine):
     @rule(acts=ACTS, declined=st.sampled_from([False, False, True]))
     def agents_known(self, acts: set[str], declined: bool) -> None:
         self.world.feed(ev.AgentsKnown, barred=dict.fromkeys(sorted(acts), "learn"), declined=declined)
+
+    @rule(sink=st.sampled_from(["a", "b"]), purpose=st.sampled_from(["recording", "analysis", "sharing", "spying"]))
+    def ask_sink(self, sink: str, purpose: str) -> None:
+        request = self._request()
+        open_before = not self.world.over
+        self.world.feed(ev.SinkRequested, sink=sink, purpose=purpose, actor="sink:1", request=request)
+        if open_before:
+            assert [reply.request for reply in self.world.replies].count(request) == 1
 
     @rule()
     def act_refused(self) -> None:

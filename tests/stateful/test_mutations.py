@@ -32,6 +32,9 @@ EQUIVALENT: dict[str, str] = {
     "call.py: _ordinary_digits tests event.leg != CALLER and asked without event.leg != CALLER": (
         "a caller who is asked was dealt with just before"
     ),
+    "call.py: _step tests party == CALLER and self._topic is not None without party == CALLER": (
+        "what reaches every party reaches the caller first, and the dialogue has taken it then"
+    ),
     "call.py: _act tests self._why or 'policy' without 'policy'": "the conversation's beginning is the first reason",
     "call.py: _finish tests self.recorder.stage in LIVE or self.recorder.stage is Stage.CLOSING "
     "without self.recorder.stage in LIVE": "a call that ends has closed its recorder before it looks",

@@ -60,6 +60,9 @@ class World:
     barred: frozenset[str] = frozenset()
     """What the agent may not do by his keys."""
     declined: bool = False
+    also: set[str] = field(default_factory=set)
+    """The purposes beside recording that were agreed to one by one."""
+    sinks: set[tuple[str, str]] = field(default_factory=set)
     replies: list[do.Reply] = field(default_factory=list)
     honest: bool = True
     """Nothing impossible was reported so far: the log must tell a story that the offline verifier believes."""
@@ -141,8 +144,11 @@ class World:
                 if prompt.startswith("announced"):
                     assert leg == CALLER and prompt == self._announcement
                     self.told_play = play
-                elif prompt.startswith(("ask", "confirm")):
+                elif prompt.startswith(("ask", "confirm", "also_")):
                     assert leg == CALLER
+                    assert not prompt.startswith("also_") or (
+                        self.rules.one_by_one and self.verdicts[CALLER] == "granted"
+                    )
                     self.asked_play, self.accepts, self.question = play, 0, prompt
                     rules = self.rules
                     self.minimum_ms = {
@@ -151,6 +157,7 @@ class World:
                         "ask_spoken": rules.minimum_heard_spoken_ms,
                         "ask_again_spoken": rules.minimum_heard_again_spoken_ms,
                         "confirm_spoken": rules.minimum_heard_confirm_ms,
+                        **{f"also_{purpose}": ms for purpose, ms in rules.minimum_also_ms},
                     }[prompt]
                     assert rules.by_voice or not prompt.endswith("_spoken")
             case do.StopPrompt(play=play):
@@ -227,6 +234,13 @@ class World:
             self.verdicts[str(facts["party"])] = "pending"
         elif entry.kind == "control.refused":
             self._refusal(facts, event)
+        elif entry.kind == "sink.allowed":
+            assert self._granted_now(str(facts["purpose"])), "a sink was allowed without a grant"
+            self.sinks.add((str(facts["sink"]), str(facts["purpose"])))
+        elif entry.kind == "sink.refused":
+            assert not self._granted_now(str(facts["purpose"])) or self.lost or self.hang_ups or self.gone
+        elif entry.kind == "sink.ended":
+            self.sinks.remove((str(facts["sink"]), str(facts["purpose"])))
         elif entry.kind == "hold.set":
             private = facts["reason"] == "private_call"
             self._may("private" if private else "pause", facts["actor"], event)
@@ -239,6 +253,12 @@ class World:
             assert not self.writing and self.gone == {CALLER, *([AGENT] if self.dialled else [])}
             assert len(self.pending) == 1 and facts["entries"] == len(self.durable) + 1
             self.ended_entry = entry
+
+    def _granted_now(self, purpose: str) -> bool:
+        verdict, rules = self.verdicts.get(CALLER), self.rules
+        if verdict == "granted" and rules.one_by_one:
+            return purpose in {"recording", *self.also}
+        return verdict in COVERING and purpose in rules.purposes
 
     def _may(self, act: str, actor: object, event: ev.Event) -> None:
         """Nobody did what he may not."""
@@ -264,8 +284,17 @@ class World:
     def _verdict_entry(self, entry: do.AppendEvidence, event: ev.Event, before: list[do.Command]) -> None:
         party, verdict = str(entry.facts["party"]), str(entry.facts["verdict"])
         covering = verdict in COVERING
-        assert all(granted is covering for granted in entry.facts["purposes"].values())
         assert verdict != "pending"
+        if "asked" in entry.facts:
+            self._purpose_answered(entry.facts, before)
+        elif party == CALLER:
+            self.also = set()
+        of_its_own = party == CALLER and verdict == "granted" and self.rules.one_by_one
+        granted = {"recording", *self.also} if of_its_own else set(self.rules.purposes)
+        assert entry.facts["purposes"] == {p: covering and p in granted for p in self.rules.purposes}
+        if "asked" in entry.facts:
+            self.verdict_tokens[party] = entry.token
+            return
         if isinstance(event, ev.DigitPressed):
             assert party == event.leg, "a key answers for its own leg only"
         if verdict == "granted":
@@ -284,6 +313,17 @@ class World:
         elif verdict == "withdrawn":
             assert self.rules.may_withdraw
         self.verdicts[party], self.verdict_tokens[party] = verdict, entry.token
+
+    def _purpose_answered(self, facts: Any, before: list[do.Command]) -> None:
+        """A purpose is granted by the accept key after its own question was heard, and by nothing else."""
+        assert (facts["party"], facts["verdict"]) == (CALLER, "granted") and self.rules.one_by_one
+        assert facts["asked"] in self.rules.purposes and self.question == f"also_{facts['asked']}"
+        if facts["answer"] == "granted":
+            answer = before[-1]
+            assert isinstance(answer, do.AppendEvidence) and answer.kind == "answer.digit" and answer.facts["counted"]
+            assert answer.facts["key"] in self.rules.accept_keys and self.accepts
+            assert self.heard[self.asked_play] >= self.minimum_ms, "the question was not heard"
+            self.also.add(str(facts["asked"]))
 
     def _said_yes(self, spoken: ev.AnswerSpoken) -> None:
         """What was said may be consent: words of a list, to a question that may be answered so, after it was heard, and
@@ -307,6 +347,9 @@ class World:
             assert isinstance(event, ev.TimerFired) and event.timer == f"code:{sender}"
 
     def _after(self, event: ev.Event) -> None:
+        assert all(self._granted_now(purpose) for _, purpose in self.sinks), "a sink outlives its grant"
+        for purpose, may in self.call.purposes.items():
+            assert not may or (self._granted_now(purpose) and self.bridged and not self.holds and not self.lost)
         if self.writing:
             self._may_write()
         if self.purges:

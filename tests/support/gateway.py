@@ -15,7 +15,7 @@ from gateway.app.session import CallSession
 from gateway.bootstrap import Gateway, start_gateway
 from gateway.domain.commands import Command
 from gateway.domain.events import Event
-from gateway.ports.prompts import PROMPT_NAMES, SPOKEN_PROMPT_NAMES
+from gateway.ports.prompts import ALSO_PROMPT_NAMES, PROMPT_NAMES, SPOKEN_PROMPT_NAMES
 
 POLICY = """
 name = "test"
@@ -41,8 +41,8 @@ def write_prompts(
     place = folder / language
     place.mkdir(parents=True, exist_ok=True)
     entries = {}
-    for name in (*PROMPT_NAMES, *(SPOKEN_PROMPT_NAMES if spoken else ())):
-        asks = name.startswith(("ask", "confirm"))
+    for name in (*PROMPT_NAMES, *ALSO_PROMPT_NAMES, *(SPOKEN_PROMPT_NAMES if spoken else ())):
+        asks = name.startswith(("ask", "confirm", "also"))
         length_ms = (lengths_ms or {}).get(name, 600 if asks else 300)
         tone = np.sin(2 * np.pi * 440 * np.arange(length_ms * 8) / 8000) * 4000
         path = place / f"{name}.wav"

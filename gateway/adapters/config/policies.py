@@ -1,5 +1,6 @@
 """The policies on disk, read once and all together: one wrong file and none is used."""
 
+import contextlib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -14,7 +15,7 @@ from gateway.policy.law import LAW_FILES, LawTable, law_warnings, make_law, pars
 from gateway.policy.model import Minima, PolicyFile
 from gateway.policy.numbering import AREA_CODES_FILE, Numbering, parse_numbering
 from gateway.ports.policy import CallFacts, Decision
-from gateway.ports.prompts import SPOKEN_PROMPT_NAMES, PromptLibrary, PromptMissing
+from gateway.ports.prompts import ALSO_PROMPT_NAMES, SPOKEN_PROMPT_NAMES, Prompt, PromptLibrary, PromptMissing
 
 
 def read_policies(paths: list[Path]) -> list[Policy]:
@@ -47,11 +48,28 @@ def prompt_problems(book: Book, prompts: PromptLibrary) -> list[Problem]:
                 message = f'language "{file.language}" has no usable prompt "{name}" (there is: {has})'
                 problems.append(Problem(policy.source, 0, message))
                 continue
+            problems += _unnamed(policy, prompt)
             minimum = file.ask.minimum_heard_ms
             if name.startswith("ask") and minimum is not None and minimum > prompt.duration_ms:
                 message = f'ask.minimum_heard_ms {minimum} is longer than prompt "{name}" ({prompt.duration_ms} ms)'
                 problems.append(Problem(policy.source, 0, f"{message}: no answer could ever count"))
     return problems
+
+
+def _unnamed(policy: Policy, prompt: Prompt) -> list[Problem]:
+    """Purposes that an answer to *prompt* is to be for, and that it does not name: nobody agrees to what he was not
+    told (GDPR Article 4(11), 7)."""
+    file = policy.file
+    wanted = () if file.ask.purposes == "one_by_one" or not prompt.name.startswith("ask") else file.purposes
+    missing = [purpose for purpose in wanted if purpose not in prompt.purposes]
+    if not missing:
+        return []
+    message = (
+        f'prompt "{prompt.name}" in language "{file.language}" asks for {", ".join(prompt.purposes)}, not for '
+        f'{", ".join(missing)}: write ask.purposes = "one_by_one", or record a prompt that names all, and list them as '
+        'its "purposes" in the manifest'
+    )
+    return [Problem(policy.source, 0, message)]
 
 
 def _spoken(file: PolicyFile, prompts: PromptLibrary) -> tuple[str, ...]:
@@ -138,7 +156,13 @@ def prompt_minima(prompts: PromptLibrary) -> PromptMinima:
     """Return how much of a language's asking prompts must be heard, by their manifest."""
 
     def minima(language: str) -> Minima:
-        names = ("ask", "ask_again", *(SPOKEN_PROMPT_NAMES if prompts.asks_by_voice(language) else ()))
-        return Minima(*(prompts.prompt(language, name).minimum_heard_ms for name in names))
+        ask, again = (prompts.prompt(language, name).minimum_heard_ms for name in ("ask", "ask_again"))
+        spoken = SPOKEN_PROMPT_NAMES if prompts.asks_by_voice(language) else ()
+        also = []
+        for name in ALSO_PROMPT_NAMES:
+            with contextlib.suppress(PromptMissing):
+                also.append((name.removeprefix("also_"), prompts.prompt(language, name).minimum_heard_ms))
+        by_voice = {name: prompts.prompt(language, name).minimum_heard_ms for name in spoken}
+        return Minima(ask, again)._replace(**by_voice, also=tuple(also))
 
     return minima

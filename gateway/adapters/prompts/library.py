@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.ports.prompts import PROMPT_NAMES, SPOKEN_PROMPT_NAMES, Prompt, PromptMissing
+from gateway.ports.prompts import ALSO_PROMPT_NAMES, PROMPT_NAMES, SPOKEN_PROMPT_NAMES, Prompt, PromptMissing
 
 LEVEL_DBFS = (-30.0, -14.0)
 """Allowed RMS level of speech, silence left out; telephone speech is aligned near -20 dBFS."""
 PEAK_DBFS = -1.0
 LENGTH_MS = (300, 30_000)
+PURPOSES = ("recording", "transcription", "analysis", "sharing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,10 @@ def load_prompts(folder: Path) -> tuple[FilePromptLibrary, list[Finding]]:
                 findings.append(Finding(str(manifest), f'prompt "{name}" is missing: build the prompts again'))
         spoken = [name for name in SPOKEN_PROMPT_NAMES if name in wanted]
         if spoken and len(spoken) < len(SPOKEN_PROMPT_NAMES):
-            findings.append(Finding(str(manifest), _half_spoken(spoken)))
+            findings.append(Finding(str(manifest), _half(spoken, SPOKEN_PROMPT_NAMES, "to ask for a key only")))
+        also = [name for name in ALSO_PROMPT_NAMES if name in wanted]
+        if also and len(also) < len(ALSO_PROMPT_NAMES):
+            findings.append(Finding(str(manifest), _half(also, ALSO_PROMPT_NAMES, "to ask for purposes together only")))
         for name, entry in wanted.items():
             prompt, wrong = _read(manifest.parent, locale, name, entry)
             findings += wrong
@@ -78,10 +82,10 @@ def load_prompts(folder: Path) -> tuple[FilePromptLibrary, list[Finding]]:
     return FilePromptLibrary(prompts), findings
 
 
-def _half_spoken(there: list[str]) -> str:
-    missing = ", ".join(f'"{name}"' for name in SPOKEN_PROMPT_NAMES if name not in there)
+def _half(there: list[str], names: tuple[str, ...], instead: str) -> str:
+    missing = ", ".join(f'"{name}"' for name in names if name not in there)
     named = ", ".join(f'"{name}"' for name in there)
-    return f"has {named}, but not {missing}: add what is missing, or leave out all three to ask for a key only"
+    return f"has {named}, but not {missing}: add what is missing, or leave out all three {instead}"
 
 
 def _read(folder: Path, locale: str, name: str, entry: object) -> tuple[Prompt | None, list[Finding]]:
@@ -92,6 +96,9 @@ def _read(folder: Path, locale: str, name: str, entry: object) -> tuple[Prompt |
     if not all(isinstance(length, int) and length >= 0 for length in lengths):
         return None, [Finding(manifest, f'prompt "{name}": duration_ms and minimum_heard_ms must be whole numbers')]
     stated_ms, minimum = lengths
+    purposes = entry.get("purposes", _purposes(name))
+    if not isinstance(purposes, list) or not purposes or not all(purpose in PURPOSES for purpose in purposes):
+        return None, [Finding(manifest, f'prompt "{name}": purposes must be a list of {", ".join(PURPOSES)}')]
     path = folder / str(entry["file"])
     if path.parent != folder:
         return None, [Finding(manifest, f'prompt "{name}": the file must stand beside the manifest')]
@@ -108,12 +115,18 @@ def _read(folder: Path, locale: str, name: str, entry: object) -> tuple[Prompt |
         return None, [Finding(str(path), f"not a WAV file ({error})")]
     if abs(duration_ms - stated_ms) > 1:
         wrong.append(f"lasts {duration_ms} ms, the manifest says {stated_ms} ms")
-    if name in SPOKEN_PROMPT_NAMES and minimum == 0:
+    if name in (*SPOKEN_PROMPT_NAMES, *ALSO_PROMPT_NAMES) and minimum == 0:
         wrong.append("needs minimum_heard_ms: the end of the sentence that says how to agree")
     if minimum > duration_ms:
         wrong.append(f"minimum_heard_ms {minimum} is longer than the prompt ({duration_ms} ms)")
-    prompt = Prompt(name, locale, str(path.resolve()), str(entry["text"]), sha256, duration_ms, minimum)
+    text = str(entry["text"])
+    prompt = Prompt(name, locale, str(path.resolve()), text, sha256, duration_ms, minimum, tuple(purposes))
     return prompt, [Finding(str(path), message) for message in wrong]
+
+
+def _purposes(name: str) -> list[str]:
+    """What a prompt is about whose manifest does not say."""
+    return [name.removeprefix("also_")] if name in ALSO_PROMPT_NAMES else ["recording"]
 
 
 def check_wav(path: Path) -> tuple[int, list[str]]:

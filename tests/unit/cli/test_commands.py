@@ -182,6 +182,7 @@ def test_explain_prints_the_decision_of_the_contract(config: Path) -> None:
         "prompt",
         "language",
         "purposes",
+        "purposes_asked",
         "joining",
         "jurisdictions",
         "requirement",
@@ -261,9 +262,9 @@ def test_the_prompts_of_the_project_are_whole(tmp_path: Path, monkeypatch: Any) 
     said = run("prompts", "check", "--json")
     assert said.code == 0 and said.json["ok"] is True and said.json["findings"] == []
     assert {prompt["language"] for prompt in said.json["prompts"]} == {"en", "de", "fr", "es", "it", "pt"}
-    assert len(said.json["prompts"]) == 6 * (10 + 3)
+    assert len(said.json["prompts"]) == 6 * (10 + 3 + 3)
     assert all(prompt["duration_ms"] > 500 and len(prompt["sha256"]) == 64 for prompt in said.json["prompts"])
-    assert "78 prompts usable in 6 languages" in run("prompts", "check").out
+    assert "96 prompts usable in 6 languages" in run("prompts", "check").out
 
 
 NOT_UNDERSTOOD = "has prompts for spoken answers, but no engine in speech.engines understands it: add "

@@ -36,13 +36,19 @@ def test_the_manifest_gives_the_minimum_of_each_prompt_that_asks() -> None:
     for language in prompts.languages():
         names = ("ask", "ask_again", *SPOKEN_PROMPT_NAMES)
         told = [prompts.prompt(language, name).minimum_heard_ms for name in names]
-        assert minima(language) == Minima(*told) and len(set(told)) == 5
+        ask, ask_again, *spoken = told
+        also = tuple(
+            (purpose, prompts.prompt(language, f"also_{purpose}").minimum_heard_ms)
+            for purpose in ("transcription", "analysis", "sharing")
+        )
+        assert minima(language) == Minima(ask, ask_again, *spoken, also) and len(set(told)) == 5
 
 
 def test_a_language_without_prompts_for_spoken_answers_gives_the_minima_of_the_others(library: Library) -> None:
     prompts = library(spoken=False)
     told = [prompts.prompt("en", name).minimum_heard_ms for name in ("ask", "ask_again")]
-    assert prompt_minima(prompts)("en") == Minima(*told)
+    also = (("transcription", 200), ("analysis", 200), ("sharing", 200))
+    assert prompt_minima(prompts)("en") == Minima(told[0], told[1], also=also)
 
 
 def test_a_language_without_prompts_for_spoken_answers_is_no_problem(library: Library) -> None:
@@ -69,3 +75,23 @@ def test_a_policy_that_asks_nobody_needs_no_prompt_that_asks(library: Library) -
     prompts = library(ask_spoken=500)
     told = 'basis = "contract"\njustification = "j"\n[ask]\nminimum_heard_ms = 600'
     assert problems(prompts, told) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked", "wrong"),
+    [
+        ('purposes = ["recording", "analysis"]', "", ["ask", "ask_again"]),
+        ('purposes = ["recording", "analysis"]', 'purposes = "one_by_one"', []),
+        ('purposes = ["recording", "analysis"]\nbasis = "contract"\njustification = "c"', "", []),
+        ('purposes = ["recording"]', "", []),
+    ],
+    ids=["together", "one by one", "told", "recording alone"],
+)
+def test_nobody_agrees_to_what_the_prompt_does_not_name(
+    library: Library, keys: str, asked: str, wrong: list[str]
+) -> None:
+    policy = parse_policy(f'name = "a"\nversion = "1"\n{keys}\n[ask]\n{asked}\n'.encode(), "a.toml")
+    book = make_book([policy])
+    found = [problem.message for problem in prompt_problems(book, library())]
+    assert [message.split('"')[1] for message in found] == wrong
+    assert all("asks for recording, not for analysis: write ask.purposes" in message for message in found)

@@ -79,7 +79,8 @@ async def test_who_joins_a_call_is_judged_by_the_policy_it_began_with(shelf: Fil
     await shelf.reload()
     for facts, asked in ((CALL, False), (CALIFORNIAN, True), (replace(CALL, caller="anonymous"), True)):
         joins = shelf.resolve_joining(facts, call)
-        assert (joins.rules.ask, joins.rules.announce) == (asked, not asked)
+        assert (joins.rules.ask, joins.rules.announce) == (False, not asked)
+        assert ("recording" in joins.rules.purposes) is not asked, "the caller was told only: he is kept out"
         assert joins.rules.policy[1] == "1" and not joins.rules.records
         assert joins.jurisdiction is not None
         assert {f.role for f in joins.jurisdiction.findings} == {"caller", "agent", "joins"}

@@ -13,7 +13,7 @@ import pytest
 from gateway.adapters.config.settings import ROOT
 from gateway.adapters.prompts.library import load_prompts
 from gateway.domain.spoken import Meaning, read_text
-from gateway.ports.prompts import PROMPT_NAMES, SPOKEN_PROMPT_NAMES, PromptMissing
+from gateway.ports.prompts import ALSO_PROMPT_NAMES, PROMPT_NAMES, SPOKEN_PROMPT_NAMES, PromptMissing
 from tests.support import speech
 from tests.support.gateway import write_prompts
 
@@ -37,7 +37,7 @@ def test_the_shipped_prompts_are_complete_in_six_languages() -> None:
         spoken = SPOKEN_PROMPT_NAMES if library.asks_by_voice(language) else ()
         for name in (*PROMPT_NAMES, *spoken):
             prompt = library.prompt(language, name)
-            asks = name in ("ask", "ask_again", *SPOKEN_PROMPT_NAMES)
+            asks = name in ("ask", "ask_again", *SPOKEN_PROMPT_NAMES, *ALSO_PROMPT_NAMES)
             assert prompt.text and (0 < prompt.minimum_heard_ms < prompt.duration_ms) == asks
             assert 8 < len(prompt.text) * 1000 / prompt.duration_ms < 26, (
                 f"{language}/{name} is spoken too fast or slow"
@@ -48,6 +48,7 @@ def test_the_shipped_prompts_begin_at_once_and_the_notices_are_short() -> None:
     library, _ = load_prompts(SHIPPED)
     longest_ms = {"ask": 17_000, "ask_again": 10_000, "granted": 6_500, "announced_may_object": 8_000}
     longest_ms |= {"ask_spoken": 18_000, "ask_again_spoken": 12_000, "confirm_spoken": 8_500}
+    longest_ms |= dict.fromkeys(ALSO_PROMPT_NAMES, 11_500)
     for (language, name), prompt in library.prompts.items():
         with wave.open(prompt.path) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
@@ -255,3 +256,53 @@ def test_a_missing_prompt_is_named(tmp_path: Path) -> None:
     library, findings = load_prompts(folder)
     assert ['"reminder" is missing' in str(finding) for finding in findings] == [True]
     assert library.languages() == ()
+
+
+# --- purposes ---------------------------------------------------------------------------------------------------------
+
+
+def edited(folder: Path, **changes: dict[str, object]) -> Path:
+    """A set of prompts whose manifest says something else; a prompt with `None` is taken out."""
+    write_prompts(folder)
+    manifest = folder / "en" / "manifest.json"
+    table = json.loads(manifest.read_text())
+    for name, change in changes.items():
+        table["prompts"][name] |= change
+    manifest.write_text(json.dumps(table))
+    return folder
+
+
+def test_a_prompt_is_about_what_its_manifest_says(tmp_path: Path) -> None:
+    library, findings = load_prompts(edited(tmp_path, ask={"purposes": ["recording", "analysis"]}))
+    assert findings == []
+    assert library.prompt("en", "ask").purposes == ("recording", "analysis")
+    assert library.prompt("en", "ask_again").purposes == ("recording",)
+    assert library.prompt("en", "also_sharing").purposes == ("sharing",)
+
+
+@pytest.mark.parametrize("purposes", ["recording", [], ["spying"], [1], [[1]], None])
+def test_purposes_that_are_none_are_named(tmp_path: Path, purposes: object) -> None:
+    library, findings = load_prompts(edited(tmp_path, ask={"purposes": purposes}))
+    assert [finding.message for finding in findings] == [
+        'prompt "ask": purposes must be a list of recording, transcription, analysis, sharing'
+    ]
+    assert library.languages() == ()
+
+
+def test_a_language_has_all_questions_about_further_purposes_or_none(tmp_path: Path) -> None:
+    write_prompts(tmp_path)
+    manifest = tmp_path / "en" / "manifest.json"
+    table = json.loads(manifest.read_text())
+    for name in ALSO_PROMPT_NAMES:
+        del table["prompts"][name]
+        manifest.write_text(json.dumps(table))
+        _, findings = load_prompts(tmp_path)
+        half = name != ALSO_PROMPT_NAMES[-1]
+        assert [str(f).endswith("leave out all three to ask for purposes together only") for f in findings] == [
+            True
+        ] * half
+
+
+def test_a_question_about_a_purpose_says_how_much_of_it_must_be_heard(tmp_path: Path) -> None:
+    _, findings = load_prompts(edited(tmp_path, also_analysis={"minimum_heard_ms": 0}))
+    assert ["needs minimum_heard_ms" in finding.message for finding in findings] == [True]
