@@ -325,6 +325,20 @@ def evidence_fsck(config: Config = None, as_json: Json = False) -> None:
     raise typer.Exit(work.fsck(config, as_json=as_json))
 
 
+@evidence.command("drill")
+def evidence_drill(
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="A new folder that keeps the damaged copies; without it they go away.")
+    ] = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Damage a copy of the log in some fifty ways; exits 0 only when each is found. The log itself is only read."""
+    from gateway.cli import evidence_drill as work
+
+    raise typer.Exit(work.run(config, folder, as_json=as_json))
+
+
 @keys.command("create")
 def keys_create(
     name: Annotated[str, typer.Argument(help="What the key is for, for people who read the list.")],

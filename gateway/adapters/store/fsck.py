@@ -55,7 +55,7 @@ def check_log(connection: sa.Connection, verifier: Verifier, head: Path) -> list
     check = _Check(connection, verifier, head)
     problems: list[FsckProblem] = []
     try:
-        for problem in chain(check.database(), check.about(), check.log(), check.head()):
+        for problem in chain(check.database(), check.programs(), check.about(), check.log(), check.head()):
             problems.append(problem)
     except sa.exc.SQLAlchemyError as error:
         what = f"cannot be read ({type(error).__name__}): damaged, or not a log"
@@ -65,17 +65,30 @@ def check_log(connection: sa.Connection, verifier: Verifier, head: Path) -> list
     return problems
 
 
+def _read_head(path: Path) -> bytes | None:
+    """Return the head's file; `None` when there is none.
+
+    It is read before the database: a gateway that goes on signing would else seem to have lost entries.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 class _Check:
     def __init__(self, connection: sa.Connection, verifier: Verifier, head: Path) -> None:
         self._connection = connection
         self._verifier = verifier
         self._path = head
+        self._head = _read_head(head)
         self._frontier = merkle.Frontier()
         self._leaves: list[bytes] = []
         self._loaded = 0
         self._stored: dict[tuple[int, int], bytes] = {}
         self._opened: dict[int, dict[str, tuple[bytes, str]]] = {}
         self._missing: list[tuple[str, Entry, str]] = []
+        self._present: list[tuple[str, str, int]] = []
         self._tails: dict[str, tuple[int, str]] = {}
         self._erased: dict[str, int] = {}
 
@@ -85,6 +98,15 @@ class _Check:
             if row[0] != "ok":
                 yield FsckProblem("the database file", "SQLite finds its pages damaged")
                 return
+
+    def programs(self) -> Iterator[FsckProblem]:
+        """What would run inside the database, or stand in the place of a table: this program makes none of either."""
+        for kind in ("trigger", "view"):
+            found = sa.text("SELECT count(*) FROM sqlite_master WHERE type = :kind")
+            if count := self._connection.execute(found, {"kind": kind}).scalar_one():
+                yield FsckProblem(
+                    "the database", f"has {count} {kind}s, this program makes none: what is written may be changed"
+                )
 
     def about(self) -> Iterator[FsckProblem]:
         row = self._connection.execute(sa.select(schema.about)).first()
@@ -110,6 +132,11 @@ class _Check:
         for where, entry, name in self._missing:
             if entry.seq >= self._erased.get(entry.call, 0):
                 yield FsckProblem(where, f"the value of '{name}' is gone, and no entry says that it was erased")
+        for where, call, seq in self._present:
+            if seq < self._erased.get(call, 0):
+                yield FsckProblem(
+                    where, f"has a personal value that entry {self._erased[call]} of its call says was erased"
+                )
         yield from self._counts()
         yield from self._orphans()
 
@@ -167,6 +194,8 @@ class _Check:
 
     def _commitments(self, where: str, index: int, entry: Entry) -> Iterator[FsckProblem]:
         rows = self._opened.pop(index, {})
+        if rows:
+            self._present.append((where, entry.call, entry.seq))
         for name, digest in entry.commitments.items():
             salt, value = rows.pop(name, (None, ""))
             if salt is None:
@@ -199,11 +228,11 @@ class _Check:
     def head(self) -> Iterator[FsckProblem]:
         """Compare the tree with the head that was signed last."""
         where = f"the last signed head ({self._path.name})"
-        try:
-            head = verify_checkpoint(self._path.read_bytes().decode(), self._verifier)
-        except FileNotFoundError:
+        if self._head is None:
             yield FsckProblem(where, "is missing: the log refuses to sign without it")
             return
+        try:
+            head = verify_checkpoint(self._head.decode(), self._verifier)
         except (UnicodeDecodeError, CheckpointInvalid) as error:
             yield FsckProblem(
                 where, f"cannot be trusted: {error if isinstance(error, CheckpointInvalid) else 'no text'}"

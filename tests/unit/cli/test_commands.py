@@ -39,6 +39,7 @@ VERBS = {
     "evidence convert": True,
     "evidence verify": True,
     "evidence fsck": True,
+    "evidence drill": True,
     "policy check": True,
     "policy explain": True,
     "policy diff": True,

@@ -8,8 +8,9 @@ from sqlalchemy import text
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.evidence_log import SqliteEvidenceLog
-from gateway.adapters.store.fsck import FsckProblem, fsck
+from gateway.adapters.store.fsck import FsckProblem, _Check, fsck
 from gateway.evidence import canonical, merkle
+from gateway.evidence.checkpoint import Verifier
 
 PARTIES = {"parties": [{"role": "caller", "kind": "customer"}]}
 
@@ -123,3 +124,50 @@ async def test_damaged_pages_are_found(folder: Path) -> None:
         data[place : place + 64] = b"\xaa" * 64
     (folder / "evidence.db").write_bytes(data)
     assert problems(folder)
+
+
+async def test_an_erased_value_that_is_back_is_found(folder: Path) -> None:
+    """It fits its commitment: a backup brings it back as it was."""
+    with schema.open_engine(folder / "evidence.db").connect() as connection:
+        kept = connection.execute(text("SELECT * FROM personal WHERE idx = 2")).mappings().one()
+    log = SqliteEvidenceLog(folder / "evidence.db", folder / "keys", "gateway.example/log")
+    await log.erase_personal("call1", "request")
+    await log.append("call1", "step.made", PARTIES, {"name": "said after the erasure"})
+    await log.aclose()
+    assert problems(folder) == []
+    with schema.open_engine(folder / "evidence.db").connect() as connection:
+        connection.execute(schema.personal.insert(), dict(kept))
+    assert [str(found) for found in problems(folder)] == [
+        "entry 2 of the log: has a personal value that entry 5 of its call says was erased"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["trigger", "view"])
+async def test_what_runs_inside_the_database_is_found(folder: Path, kind: str) -> None:
+    change_schema = {
+        "trigger": "CREATE TRIGGER x AFTER INSERT ON entries BEGIN DELETE FROM personal; END",
+        "view": "CREATE VIEW x AS SELECT * FROM entries",
+    }
+    with schema.open_engine(folder / "evidence.db").connect() as connection:
+        connection.exec_driver_sql(change_schema[kind])
+    assert [str(found) for found in problems(folder)] == [
+        f"the database: has 1 {kind}s, this program makes none: what is written may be changed"
+    ]
+
+
+async def test_a_gateway_that_signs_during_the_check_has_lost_nothing(folder: Path) -> None:
+    """The head that belongs to what is read is the one from before."""
+    head = folder / "keys" / "log.head"
+    older = head.read_text()
+    log = SqliteEvidenceLog(folder / "evidence.db", folder / "keys", "gateway.example/log")
+    await log.append("call1", "step.made", PARTIES)
+    await log.aclose()
+    newer = head.read_text()
+    change(folder, "DELETE FROM entries WHERE idx = 10")
+    assert "covers 11 entries" in "\n".join(map(str, problems(folder)))
+    head.write_text(older)
+    with schema.open_engine(folder / "evidence.db").connect() as connection:
+        check = _Check(connection, Verifier.parse((folder / "keys" / "log.pub").read_text()), head)
+        head.write_text(newer)
+        list(check.log())
+        assert list(check.head()) == []

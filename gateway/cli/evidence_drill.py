@@ -1,0 +1,178 @@
+"""`consent-gateway evidence drill`: damage a copy of the log in every way we know, and see whether each is found."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+
+from gateway.adapters.store.evidence_log import EvidenceReader
+from gateway.adapters.store.fsck import fsck
+from gateway.cli import drill_damage
+from gateway.cli.drill_log import CALL, LYING_CALL, Copy, DrillFailed, prepare, story
+from gateway.cli.output import (
+    NO,
+    OK,
+    OUT_OF_REACH,
+    USAGE,
+    complain,
+    say,
+    say_json,
+    settings_or_exit,
+    table,
+    within_reach,
+)
+from gateway.evidence.bundle import verify_bundle
+from gateway.evidence.errors import EvidenceInvalid
+from gateway.ports.evidence import EvidenceUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one damage came to. *by*: the check that found it, "" for none; *words*: what that said."""
+
+    damage: str
+    by: str
+    words: tuple[str, ...]
+
+    @property
+    def found(self) -> bool:
+        return bool(self.by)
+
+
+@within_reach()
+def run(config: Path | None, folder: Path | None, *, as_json: bool) -> int:
+    """Drill; 0 only when the log is sound and every damage to its copy was found."""
+    from gateway.bootstrap import Folders
+
+    settings = settings_or_exit(config)
+    folders = Folders(settings.storage.folder.resolve())
+    source = folders.evidence if folders.evidence.exists() else None
+    if source is not None:
+        EvidenceReader(source).check()
+        try:
+            problems = fsck(source, folders.keys)
+        except EvidenceInvalid as error:
+            complain(f"the log cannot be checked: {error}")
+            return OUT_OF_REACH
+        if problems:
+            complain(f"{source} is damaged already, before the drill: consent-gateway evidence fsck says how")
+            return NO
+    with _place(folder) as place:
+        _be_quiet()
+        copy = prepare(place / "sound", source, settings.evidence.origin)
+        findings = list(drill(copy, place, keep=folder is not None))
+    return _report(findings, source, as_json)
+
+
+@contextmanager
+def _place(folder: Path | None) -> Iterator[Path]:
+    """Give a folder for the copies: *folder*, which keeps them and must be new or empty, or one that goes away."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="consent-gateway-drill-") as made:
+            yield Path(made)
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        complain(f"{folder} is not empty: name a new folder with --dir")
+        raise SystemExit(USAGE)
+    yield folder
+
+
+def drill(sound: Copy, place: Path, *, keep: bool) -> Iterator[Finding]:
+    """Damage copies of *sound* below *place*, one after the other; *keep* them. Raises `DrillFailed`, also for a sound
+    log of which something false is said."""
+
+    def copies(name: str) -> Iterator[Copy]:
+        """Give one copy, which goes away afterwards unless it is to be kept."""
+        copy = sound.clone(place / _file(name))
+        yield copy
+        if not keep:
+            shutil.rmtree(copy.folder)
+
+    key = str(sound.signer().verifier)
+    said = _examine(sound)
+    if not said:
+        bundle = sound.clone(place / "exported").export(CALL, [])
+        said = _verify(bundle, key)
+    if said:
+        raise DrillFailed(f"the sound copy was called damaged: {'; '.join(said)}")
+    for name, act in {**drill_damage.DATABASE, **drill_damage.HEAD}.items():
+        for copy in copies(name):
+            act(copy)
+            yield _finding(name, "fsck", _examine(copy))
+    for name, edit in drill_damage.BUNDLE.items():
+        damaged = edit(bundle)
+        if damaged == bundle:
+            raise DrillFailed(f"'{name}' changed nothing")
+        (place / f"{_file(name)}.json").write_bytes(damaged)
+        yield _finding(name, "verify", _verify(damaged, key))
+    yield _bits(bundle, key)
+    for name, tell in drill_damage.HISTORY.items():
+        for copy in copies(name):
+            yield _finding(name, "verify", _verify(copy.export(LYING_CALL, tell(story())), key))
+
+
+def _be_quiet() -> None:
+    """What the copies' logs say of themselves ("log key created") would be taken for news of the real one."""
+    warnings = structlog.make_filtering_bound_logger("warning")
+    structlog.configure(wrapper_class=warnings, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+
+def _bits(bundle: bytes, key: str) -> Finding:
+    """One bit of the bundle, in many places; found is only what is found in each."""
+    said = [_verify(damaged, key) for damaged in drill_damage.flipped(bundle)]
+    words = () if () in said else tuple(sorted({line for lines in said for line in lines}))
+    return _finding(f"one bit of a bundle, at {drill_damage.SAMPLES} places", "verify", words)
+
+
+def _finding(name: str, by: str, words: tuple[str, ...]) -> Finding:
+    return Finding(name, by if words else "", words)
+
+
+def _examine(copy: Copy) -> tuple[str, ...]:
+    """Return what `evidence fsck` says."""
+    return _said(lambda: [str(problem) for problem in _fsck(copy)])
+
+
+def _fsck(copy: Copy) -> list[str]:
+    EvidenceReader(copy.path).check()
+    return [str(problem) for problem in fsck(copy.path, copy.keys)]
+
+
+def _verify(bundle: bytes, key: str) -> tuple[str, ...]:
+    """Return what `evidence verify` refuses the bundle for."""
+
+    def work() -> list[str]:
+        verify_bundle(bundle, key)
+        return []
+
+    return _said(work)
+
+
+def _said(check: Callable[[], list[str]]) -> tuple[str, ...]:
+    try:
+        return tuple(check())
+    except (EvidenceInvalid, EvidenceUnavailable) as error:
+        return (str(error),)
+
+
+def _file(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
+def _report(findings: list[Finding], source: Path | None, as_json: bool) -> int:
+    missed = [finding for finding in findings if not finding.found]
+    if as_json:
+        listed = [{**asdict(finding), "found": finding.found} for finding in findings]
+        say_json({"ok": not missed, "log": None if source is None else str(source), "damages": listed})
+    else:
+        rows = [[item.damage, item.by or "NOT FOUND", item.words[0] if item.words else ""] for item in findings]
+        table(["DAMAGE", "FOUND BY", "IN THESE WORDS"], rows)
+        what = "a log made for the drill" if source is None else f"a copy of {source}"
+        say(f"{len(findings)} damages to {what}: {len(findings) - len(missed)} found, {len(missed)} not")
+    return NO if missed else OK
