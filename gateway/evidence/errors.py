@@ -23,3 +23,11 @@ class CheckpointInvalid(EvidenceInvalid):
 
 class BundleInvalid(EvidenceInvalid):
     """The bundle lies, is damaged, or is empty. The text says what, where and what it means."""
+
+
+class TimestampInvalid(EvidenceInvalid):
+    """A time stamp is not of this checkpoint, or not of a trusted time stamping authority."""
+
+
+class AnchorInvalid(EvidenceInvalid):
+    """What was kept of a log elsewhere contradicts the log, or is damaged."""
