@@ -15,6 +15,7 @@ asterisk: env  ## install a real Asterisk 22 below .cache, once, as root (make t
 	@bash .ci/asterisk
 
 check: env  ## format, lint, types, import contracts, unit tests: under two minutes
+	@command -v openssl >/dev/null || bash .ci/env openssl
 	$(RUN)/ruff format --check gateway tests bench ivr_prompts
 	$(RUN)/ruff check gateway tests bench ivr_prompts
 	$(RUN)/mypy

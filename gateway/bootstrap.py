@@ -10,12 +10,15 @@ from pathlib import Path
 
 import structlog
 
+from gateway.adapters.anchors.authority import TimeStampingAuthority
+from gateway.adapters.anchors.folder import WriteOnceFolder
+from gateway.adapters.anchors.shelf import AnchorShelf
 from gateway.adapters.asterisk.ami.client import AmiClient
 from gateway.adapters.asterisk.ami.settings import ManagerServer
 from gateway.adapters.asterisk.ami_library import library_client
 from gateway.adapters.asterisk.pbx import AsteriskPbx, AsteriskServer
 from gateway.adapters.asterisk.starter import RecorderStarter
-from gateway.adapters.config.settings import Asterisk, RecorderLogin, Settings, Speech
+from gateway.adapters.config.settings import Anchors, Asterisk, RecorderLogin, Settings, SettingsError, Speech
 from gateway.adapters.config.shelf import FilePolicies, open_policies
 from gateway.adapters.keys.file_keys import FileKeyStore
 from gateway.adapters.prompts.library import FilePromptLibrary, load_prompts
@@ -27,13 +30,21 @@ from gateway.adapters.speech.models import Choice
 from gateway.adapters.speech.pool import Sizes, open_recogniser
 from gateway.adapters.store.acknowledgements import SqlAcknowledgements
 from gateway.adapters.store.evidence_log import SqliteEvidenceLog
+from gateway.adapters.store.fsck import ANCHORS
+from gateway.adapters.store.heads import LogHeads, read_verifier
 from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys, SqliteCallRegistry
 from gateway.adapters.system import SystemClock, Ulids
+from gateway.app.anchoring import Anchoring
 from gateway.app.colleagues import Colleagues
 from gateway.app.recovery import recorded_by_pbx, recover
 from gateway.app.services import Services
 from gateway.app.switchboard import Switchboard
 from gateway.app.tasks import spawn
+from gateway.evidence.checkpoint import Verifier
+from gateway.evidence.errors import TimestampInvalid
+from gateway.evidence.timestamp import read_certificates
+from gateway.ports.anchors import Anchor
+from gateway.ports.clock import Clock
 from gateway.ports.policy import CallFacts
 from gateway.ports.recogniser import NoRecogniser, Recogniser
 
@@ -72,6 +83,10 @@ class Folders:
     @property
     def keys(self) -> Path:
         return self.root / "keys"
+
+    @property
+    def anchors(self) -> Path:
+        return self.keys / ANCHORS
 
     @property
     def recordings(self) -> Path:
@@ -131,6 +146,36 @@ def asterisk_pbx(sections: Sequence[Asterisk], gateway: str) -> AsteriskPbx:
     return AsteriskPbx(servers, gateway)
 
 
+def open_anchors(section: Anchors, verifier: Verifier) -> list[Anchor]:
+    """Return the anchors of the configuration, of the log that *verifier* is the key of. Raises `SettingsError`."""
+    anchors: list[Anchor] = []
+    if section.folder is not None:
+        anchors.append(WriteOnceFolder(section.folder, verifier))
+    for tsa in section.tsa:
+        try:
+            certificates = read_certificates(tsa.certificates.read_bytes())
+        except (OSError, TimestampInvalid) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise SettingsError(f"evidence.anchors: certificates of {tsa.name}: {tsa.certificates}: {reason}") from None
+        anchors.append(TimeStampingAuthority(tsa.name, tsa.url, certificates, timeout_s=section.timeout_s))
+    return anchors
+
+
+def open_anchoring(section: Anchors, folders: Folders, clock: Clock) -> Anchoring | None:
+    """Return what anchors the log's head while the gateway runs; `None` where that is not configured. Raises
+    `SettingsError`."""
+    if not section.every_minutes:
+        return None
+    return Anchoring(
+        LogHeads(folders.evidence, folders.keys),
+        open_anchors(section, read_verifier(folders.keys)),
+        AnchorShelf(folders.anchors),
+        clock,
+        every_s=60.0 * section.every_minutes,
+        stale_s=60.0 * (section.stale_after_minutes or 3 * section.every_minutes),
+    )
+
+
 async def start_recogniser(section: Speech) -> Recogniser:
     """Return the recogniser of the configuration, running; one that hears nothing where it cannot run."""
     choices = [Choice(name) for name in section.engines]
@@ -158,6 +203,7 @@ class Gateway:
     policies: FilePolicies
     recovering: asyncio.Task[int]
     """Closes what a PBX went on recording when the last gateway was killed, once it can be seen."""
+    anchoring: Anchoring | None = None
 
     def not_ready(self) -> list[str]:
         """Return what stands against taking a call now; empty: ready."""
@@ -178,6 +224,8 @@ class Gateway:
     async def stop(self, cause: str = "gateway stopped") -> None:
         """End the live calls with their evidence complete, then everything else."""
         self.front.draining = True
+        if self.anchoring is not None:
+            await self.anchoring.stop()
         await self.switchboard.drain(cause=cause)
         await self.front.stop()
         await self.pool.stop()
@@ -214,6 +262,7 @@ async def start_gateway(settings: Settings) -> Gateway:
     )
     recogniser: Recogniser = NoRecogniser()
     try:
+        anchoring = open_anchoring(settings.evidence.anchors, folders, clock)
         if any(policy.file.ask.by_voice for policy in policies.current.book.policies):
             recogniser = await start_recogniser(settings.speech)
         await front.start()
@@ -262,9 +311,22 @@ async def start_gateway(settings: Settings) -> Gateway:
         await database.aclose()
         await evidence.aclose()
         raise
-    api_keys = SqliteApiKeys(database)
+    if anchoring is not None:
+        anchoring.start()
     return Gateway(
-        settings, services, switchboard, pool, front, evidence, api_keys, prompts, database, pbx, policies, recovering
+        settings,
+        services,
+        switchboard,
+        pool,
+        front,
+        evidence,
+        SqliteApiKeys(database),
+        prompts,
+        database,
+        pbx,
+        policies,
+        recovering,
+        anchoring,
     )
 
 

@@ -15,6 +15,7 @@ from gateway.api.education import add_education
 from gateway.api.kept import require_kept
 from gateway.api.metrics import Metrics
 from gateway.api.problems import Problem
+from gateway.app.anchoring import Anchoring
 from gateway.app.session import CallSession, Outcome
 from gateway.app.switchboard import NoSuchCall, Switchboard
 from gateway.domain.call import PRIVATE_CALL
@@ -84,12 +85,13 @@ class CallBody(BaseModel):
 
 
 class HealthBody(BaseModel):
-    """Whether new calls can be served."""
+    """Whether new calls can be served. *degraded*: what is not as it should be, and keeps no call from it."""
 
     ready: bool
     calls: int
     capacity: int
     because: list[str]
+    degraded: list[str]
 
 
 class PolicyBody(BaseModel):
@@ -109,7 +111,12 @@ class ReloadedBody(BaseModel):
 
 
 def make_app(
-    switchboard: Switchboard, api_keys: ApiKeys, policies: PolicyShelf, *, is_ready: Callable[[], list[str]]
+    switchboard: Switchboard,
+    api_keys: ApiKeys,
+    policies: PolicyShelf,
+    *,
+    is_ready: Callable[[], list[str]],
+    anchoring: Anchoring | None = None,
 ) -> FastAPI:
     """Build the application. *is_ready* returns what stands against taking calls, empty for ready."""
     app = FastAPI(
@@ -122,8 +129,8 @@ def make_app(
     problems.install(app)
     app.state.api_keys = api_keys
     app.state.switchboard = switchboard
-    app.state.metrics = Metrics(switchboard)
-    _health(app, switchboard, is_ready)
+    app.state.metrics = Metrics(switchboard, anchoring)
+    _health(app, switchboard, is_ready, anchoring)
     _calls(app, switchboard)
     _sinks(app, switchboard)
     _agents(app, switchboard)
@@ -134,7 +141,9 @@ def make_app(
     return app
 
 
-def _health(app: FastAPI, switchboard: Switchboard, is_ready: Callable[[], list[str]]) -> None:
+def _health(
+    app: FastAPI, switchboard: Switchboard, is_ready: Callable[[], list[str]], anchoring: Anchoring | None
+) -> None:
     @app.get("/livez", include_in_schema=True)
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
@@ -148,6 +157,7 @@ def _health(app: FastAPI, switchboard: Switchboard, is_ready: Callable[[], list[
             calls=len(switchboard.sessions),
             capacity=switchboard.services.media.max_calls,
             because=because,
+            degraded=[] if anchoring is None else anchoring.degraded(),
         )
 
     @app.get("/metrics")

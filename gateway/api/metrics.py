@@ -5,6 +5,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from gateway.app.anchoring import Anchoring
 from gateway.app.latency import NAMES, LatencyTap
 from gateway.app.switchboard import Switchboard
 from gateway.domain.commands import CallOver, Command
@@ -38,11 +39,14 @@ class _Calls(Collector):
 class Metrics:
     """All metrics of the gateway."""
 
-    def __init__(self, switchboard: Switchboard) -> None:
+    def __init__(self, switchboard: Switchboard, anchoring: Anchoring | None = None) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(_Calls(switchboard))
         capacity = Gauge("consentgw_capacity_calls", "Calls that can be up at once", registry=self.registry)
         capacity.set_function(lambda: switchboard.services.media.max_calls)
+        if anchoring is not None:
+            age = Gauge("consentgw_anchor_age_seconds", "Since every anchor had the log's head", registry=self.registry)
+            age.set_function(anchoring.age_s)
         histograms = {
             name: Histogram(
                 f"consentgw_{name}_seconds", name.replace("_", " "), buckets=_BUCKETS, registry=self.registry

@@ -206,6 +206,68 @@ HEAD: Mapping[str, Damage] = {
 }
 
 
+# --- the anchors ----------------------------------------------------------------------------------------
+
+
+def _older_head(copy: Copy) -> None:
+    """The head that was signed before the last entry: true, but no longer all there is."""
+    aside = copy.clone(copy.folder / "aside")
+    copy.sign(_without_last(aside))
+
+
+def _without_last(copy: Copy) -> Checkpoint:
+    last = _last(copy)
+    copy.change("DELETE FROM entries WHERE idx = :last", last=last)
+    return copy.rebuild()
+
+
+def _restored(copy: Copy) -> None:
+    """Database and head as they were before the last entry: neither contradicts the other."""
+    copy.sign(_without_last(copy))
+
+
+def _rewritten(copy: Copy) -> None:
+    """Another last entry, every hash above it and a new head, signed with the log's key."""
+    last = _last(copy)
+    copy.sign(copy.rewrite(last, replace(copy.entry(last), at="2001-01-01T00:00:00.000Z")))
+
+
+def _anchor_changed(copy: Copy) -> None:
+    note = copy.kept.read_bytes()
+    copy.kept.write_bytes(note.replace(b"\n", b"\n1", 1))
+
+
+def _anchor_of_another_history(copy: Copy) -> None:
+    head = replace(copy.rebuild(), root=hashlib.sha256(b"another history").digest())
+    copy.kept.write_text(sign_checkpoint(head, copy.signer()), encoding="utf-8")
+
+
+def _anchor_renamed(copy: Copy) -> None:
+    copy.kept.rename(copy.anchors / "3.checkpoint")
+
+
+def _two_anchors(copy: Copy) -> None:
+    head = replace(copy.rebuild(), root=hashlib.sha256(b"another history").digest())
+    note = sign_checkpoint(head, copy.signer())
+    (copy.anchors / f"elsewhere-{head.size}.checkpoint").write_text(note, encoding="utf-8")
+
+
+def _stamp_of_nothing(copy: Copy) -> None:
+    (copy.anchors / "3.tsa.tsr").write_bytes(b"")
+
+
+ANCHORED: Mapping[str, Damage] = {
+    "an older head put back, signed": _older_head,
+    "log and head restored together, signed": _restored,
+    "the last entry rewritten, signed": _rewritten,
+    "an anchored head changed": _anchor_changed,
+    "an anchored head of another history, signed": _anchor_of_another_history,
+    "an anchored head renamed": _anchor_renamed,
+    "two anchored heads of one size, signed": _two_anchors,
+    "a time stamp without its head": _stamp_of_nothing,
+}
+
+
 # --- the bundle -----------------------------------------------------------------------------------------
 
 

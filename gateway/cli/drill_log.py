@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from gateway.adapters.store import schema
 from gateway.adapters.store.evidence_log import EvidenceReader, SqliteEvidenceLog
+from gateway.adapters.store.fsck import ANCHORS
 from gateway.adapters.store.log_key import HEAD_FILE, ForkLock, load_signer
 from gateway.evidence import canonical, merkle
 from gateway.evidence.canonical import Entry, Json
@@ -85,6 +86,21 @@ class Copy:
     @property
     def head(self) -> Path:
         return self.keys / HEAD_FILE
+
+    @property
+    def anchors(self) -> Path:
+        return self.keys / ANCHORS
+
+    @property
+    def kept(self) -> Path:
+        """The note of the head that was anchored before anything was damaged."""
+        (note,) = self.anchors.glob("*.checkpoint")
+        return note
+
+    def anchor(self) -> None:
+        """Keep the present head among the anchors."""
+        note = self.head.read_bytes()
+        (self.anchors / f"{note.split()[1].decode()}.checkpoint").write_bytes(note)
 
     def signer(self) -> Signer:
         """Return the drill's own key."""
@@ -172,6 +188,8 @@ def prepare(folder: Path, source: Path | None, origin: str) -> Copy:
     if source is not None:
         sealed = _copy(EvidenceReader(source), copy, signer)
     asyncio.run(_add_calls(copy, sealed))
+    copy.anchors.mkdir(mode=0o700)
+    copy.anchor()
     return copy
 
 

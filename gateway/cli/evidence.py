@@ -20,7 +20,7 @@ from gateway.cli.output import (
     why,
     within_reach,
 )
-from gateway.evidence.bundle import verify_bundle
+from gateway.evidence.bundle import Report, verify_bundle
 from gateway.evidence.canonical import Entry, to_object
 from gateway.evidence.errors import EvidenceInvalid
 
@@ -28,18 +28,27 @@ if TYPE_CHECKING:
     from gateway.evidence.forms import Form, Wishes
 
 
-def verify(bundle: Path, key: Path, *, as_json: bool) -> int:
-    """Check a bundle or a vCon with nothing but the public key; 0 only when every check ran and held."""
+def verify(bundle: Path, key: Path, anchors: Path | None, tsa_certs: Path | None, *, as_json: bool) -> int:
+    """Check a bundle or a vCon with nothing but the public key; 0 only when every check ran and held.
+
+    *anchors*: a folder of anchored heads that is to be heard too, its time stamps by *tsa_certs*.
+    """
     from gateway.evidence.vcon import is_vcon, verify_vcon
 
     try:
         data = bundle.read_bytes()
         verifier = key.read_text(encoding="utf-8").strip()
+        kept = (
+            None if anchors is None else {file.name: file.read_bytes() for file in anchors.iterdir() if file.is_file()}
+        )
+        pem = None if tsa_certs is None else tsa_certs.read_bytes()
     except (OSError, UnicodeDecodeError) as error:
         complain(f"cannot read: {why(error)}")
         return OUT_OF_REACH
     try:
         report = verify_vcon(data, verifier) if is_vcon(data) else verify_bundle(data, verifier)
+        if kept is not None:
+            report = _with_anchors(report, verifier, kept, pem)
     except EvidenceInvalid as error:
         if as_json:
             say_json({"verified": False, "because": str(error)})
@@ -51,6 +60,15 @@ def verify(bundle: Path, key: Path, *, as_json: bool) -> int:
     else:
         say(str(report))
     return OK
+
+
+def _with_anchors(report: Report, key: str, kept: dict[str, bytes], pem: bytes | None) -> Report:
+    from gateway.evidence.anchors import hear_anchors, read_anchors
+    from gateway.evidence.checkpoint import Verifier
+    from gateway.evidence.timestamp import read_certificates
+
+    certificates = [] if pem is None else read_certificates(pem)
+    return hear_anchors(report, read_anchors(kept, Verifier.parse(key)), certificates)
 
 
 def _folders(config: Path | None) -> tuple[Path, Path, str]:
@@ -112,12 +130,24 @@ def _short(value: object) -> str:
 
 
 @within_reach()
-def export(config: Path | None, call_id: str, out: Path, form: "Form", wishes: "Wishes", *, as_json: bool) -> int:
-    """Write what a call left, in the form asked for: from the log itself, or through the gateway that has it open."""
+def export(
+    config: Path | None,
+    call_id: str,
+    out: Path,
+    form: "Form",
+    wishes: "Wishes",
+    *,
+    anchored: bool = False,
+    as_json: bool,
+) -> int:
+    """Write what a call left, in the form asked for: from the log itself, or through the gateway that has it open.
+
+    *anchored*: it hangs on a head that was anchored, not on a new one.
+    """
     from gateway.cli.evidence_forms import places_of
     from gateway.evidence.forms import render
 
-    data = _bundle(config, call_id)
+    data = _anchored_bundle(config, call_id) if anchored else _bundle(config, call_id)
     if data is None:
         return NO
     if form == "bundle":
@@ -176,6 +206,31 @@ def _bundle(config: Path | None, call_id: str) -> bytes | None:
             complain(f"the log refuses to sign: {error}")
             return None
         return _bundle_over_http(config, call_id)
+
+
+def _anchored_bundle(config: Path | None, call_id: str) -> bytes | None:
+    """Return the call's bundle under the first anchored head that covers it; `None` when none does, which was said."""
+    from gateway.adapters.store.fsck import ANCHORS
+    from gateway.adapters.store.log_key import load_signer
+    from gateway.adapters.store.proofs import CallNotCovered, bundle_under
+    from gateway.evidence.anchors import first_covering, read_anchors
+
+    entries = read_entries(config, call_id)
+    path, keys, origin = _folders(config)
+    signer = load_signer(keys, origin, create=False)
+    folder = keys / ANCHORS
+    files = {file.name: file.read_bytes() for file in folder.iterdir()} if folder.is_dir() else {}
+    try:
+        anchors = read_anchors(files, signer.verifier)
+        data = bundle_under(path, call_id, len(entries), lambda size: first_covering(anchors, size), signer)
+        verify_bundle(data, str(signer.verifier))
+    except CallNotCovered as error:
+        complain(f"{error}: consent-gateway evidence anchor, then try again")
+        return None
+    except EvidenceInvalid as error:
+        complain(f"the log and its anchors contradict each other: {error}; consent-gateway evidence fsck says more")
+        return None
+    return data
 
 
 def _bundle_over_http(config: Path | None, call_id: str) -> bytes | None:

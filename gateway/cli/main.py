@@ -270,6 +270,9 @@ def evidence_export(
     party: ReceiptParty = "caller",
     controller: Controller = "",
     media_url: MediaUrl = "",
+    anchored: Annotated[
+        bool, typer.Option("--anchored", help="Hang it on the first anchored head that covers the whole call.")
+    ] = False,
     config: Config = None,
     as_json: JsonWithOut = False,
 ) -> None:
@@ -278,7 +281,7 @@ def evidence_export(
     from gateway.evidence.forms import Wishes
 
     wishes = Wishes(language.value if language else "", party, controller, media_url)
-    raise typer.Exit(work.export(config, call_id, out, form.value, wishes, as_json=as_json))
+    raise typer.Exit(work.export(config, call_id, out, form.value, wishes, anchored=anchored, as_json=as_json))
 
 
 @evidence.command("convert")
@@ -303,18 +306,50 @@ def evidence_convert(
     raise typer.Exit(work.convert(bundle, key, out, form.value, wishes, as_json=as_json))
 
 
+AnchorFolder = Annotated[
+    Path | None, typer.Option("--anchors", help="A folder of anchors: what they prove is said, and a lie is an error.")
+]
+TsaCerts = Annotated[
+    Path | None, typer.Option("--tsa-certs", help="The authority's certificates (PEM), from a source you trust.")
+]
+
+
 @evidence.command("verify")
 def evidence_verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle, or a vCon, that `evidence export` wrote.")],
     key: Annotated[Path, typer.Option("--key", help="The log's public key (log.pub), from a source you trust.")] = Path(
         "log.pub"
     ),
+    anchors: AnchorFolder = None,
+    tsa_certs: TsaCerts = None,
     as_json: Json = False,
 ) -> None:
     """Check a bundle or a vCon offline: no database, no configuration, no network."""
     from gateway.cli import evidence as work
 
-    raise typer.Exit(work.verify(bundle, key, as_json=as_json))
+    if tsa_certs is not None and anchors is None:
+        raise typer.BadParameter("--tsa-certs goes with --anchors: time stamps are kept there")
+    raise typer.Exit(work.verify(bundle, key, anchors, tsa_certs, as_json=as_json))
+
+
+@evidence.command("anchor")
+def evidence_anchor(
+    only: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Anchors of the configuration; none: all of them.")
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--folder", help="A write-once folder, instead of them.")] = None,
+    tsa: Annotated[str, typer.Option("--tsa", help="URL of a time stamping authority, instead of them.")] = "",
+    tsa_certs: TsaCerts = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Have the log's signed head kept elsewhere: in a write-once folder, by a time stamping authority."""
+    from gateway.cli import evidence_anchor as work
+
+    if bool(tsa) is not (tsa_certs is not None):
+        raise typer.BadParameter("--tsa and --tsa-certs go together: a stamp is worth what its authority is")
+    named = work.Named(folder, tsa, tsa_certs)
+    raise typer.Exit(work.run(config, only or [], named, as_json=as_json))
 
 
 @evidence.command("fsck")

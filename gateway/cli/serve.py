@@ -54,7 +54,13 @@ async def _serve(settings: Settings, as_json: bool) -> int:
     gateway = await start_gateway(settings)
     try:
         key_file = await _first_key(gateway)
-        app = make_app(gateway.switchboard, gateway.api_keys, gateway.policies, is_ready=gateway.not_ready)
+        app = make_app(
+            gateway.switchboard,
+            gateway.api_keys,
+            gateway.policies,
+            is_ready=gateway.not_ready,
+            anchoring=gateway.anchoring,
+        )
         server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off", server_header=False

@@ -24,6 +24,10 @@ _CONTEXT = b"consent-gateway-bundle/1\n"
 """Set before the signed bytes: a signature of a bundle can never pass for one of a checkpoint."""
 _SIGNED = ("format", "version", "origin", "call", "count", "entries", "parties", "recordings", "openings", "checkpoint")
 
+CLOCK_ONLY = "the times are those of the gateway's own clock; no time stamping authority has confirmed them"
+SAME_LOG = "that everybody is shown the same log: compare its checkpoint with one kept elsewhere"
+"""What no bundle proves by itself: anchors do (gateway/evidence/anchors.py)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Logged:
@@ -60,12 +64,13 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a verification has shown, in sentences, and what nobody should read into it."""
+    """What a verification has shown, in sentences, and what nobody should read into it. All hangs on *checkpoint*."""
 
     call: str
     origin: str
     entries: int
     tree_size: int
+    checkpoint: Checkpoint
     proven: tuple[str, ...]
     not_proven: tuple[str, ...]
 
@@ -377,6 +382,7 @@ def _report(
         origin=body["origin"],
         entries=len(entries),
         tree_size=checkpoint.size,
+        checkpoint=checkpoint,
         proven=tuple(proven),
         not_proven=tuple(_not_proven(body, story, missing=committed - opened)),
     )
@@ -404,12 +410,12 @@ def _not_proven(body: dict[str, Any], story: Story, *, missing: int) -> list[str
     if story.unknown:
         names = ", ".join(f"{kind} ({count})" for kind, count in sorted(story.unknown.items()))
         lines.append(f"entries of kinds unknown to this program are in the log, but were not interpreted: {names}")
-    lines.append("the times are those of the gateway's own clock; no time stamping authority has confirmed them")
+    lines.append(CLOCK_ONLY)
     _, signatures = parse_checkpoint(body["checkpoint"])
     others = len(signatures) - 1
     if others:
         lines.append(f"{others} further signature lines of the checkpoint are of signers unknown here and were ignored")
-    lines.append("that everybody is shown the same log: compare its checkpoint with one kept elsewhere")
+    lines.append(SAME_LOG)
     return lines
 
 

@@ -46,3 +46,28 @@ class Anchor(Protocol):
         for an answer that is a lie.
         """
         ...
+
+
+class Heads(Protocol):
+    """Where the log's head is read."""
+
+    def read(self) -> Head:
+        """Return the head that was signed last. Blocks. Raises `EvidenceUnavailable`."""
+        ...
+
+
+class Shelf(Protocol):
+    """Where the answers of anchors are kept, beside the notes they are about."""
+
+    def has(self, head: Head, name: str) -> bool:
+        """Whether an answer of the anchor *name* about *head* is kept. Raises `OSError`, and `ForkDetected` when
+        another head of that size is kept."""
+        ...
+
+    def put(self, head: Head, name: str, kept: Kept) -> None:
+        """Keep note and answer, durably. Raises as `has` does."""
+        ...
+
+    def seconds_since(self) -> float | None:
+        """Return how long ago something was put here; `None`: never, as far as is known."""
+        ...

@@ -130,10 +130,49 @@ class Storage(_Section):
     folder: Path = Path("var")
 
 
+class _Elsewhere(_Section):
+    """An anchor reached over HTTP. *name*: in file names and messages."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+
+
+class TimeStamping(_Elsewhere):
+    """A time stamping authority (RFC 3161). *certificates*: a PEM file, of its certificates up to a self-signed one."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")] = "tsa"
+    certificates: Path
+
+
+class Anchors(_Section):
+    """Where the log's signed head is kept beyond this machine.
+
+    *folder*: a write-once folder, which must exist. *every_minutes*: how often the running gateway anchors a head that
+    has moved, 0 for never: `consent-gateway evidence anchor` does it once. *stale_after_minutes*: from then on
+    `/readyz` says so; 0 for three times *every_minutes*. *timeout_s*: for one answer.
+    """
+
+    folder: Path | None = None
+    tsa: tuple[TimeStamping, ...] = ()
+    every_minutes: float = Field(default=0, ge=0, le=10_080)
+    stale_after_minutes: float = Field(default=0, ge=0, le=100_800)
+    timeout_s: float = Field(default=15.0, gt=0, le=120)
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        names = [section.name for section in self.tsa]
+        if len(names) != len(set(names)) or "folder" in names:
+            raise ValueError("give each anchor a `name` of its own (not folder): files and messages name them by it")
+        if self.every_minutes and not (self.folder or names):
+            raise ValueError("every_minutes needs something to anchor to: folder, or [[evidence.anchors.tsa]]")
+        return self
+
+
 class Evidence(_Section):
-    """The log's name in its checkpoints: one per gateway node, never reused."""
+    """The log's name in its checkpoints: one per gateway node, never reused; and where its head is anchored."""
 
     origin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9./_-]{1,100}$")] = "consent-gateway/local"
+    anchors: Anchors = Anchors()
 
 
 class Policies(_Section):

@@ -202,7 +202,7 @@ class SqliteEvidenceLog:
             return known[level, index]
 
         logged = [Logged(row.idx, row.data, merkle.inclusion_proof(row.idx, head.size, node)) for row in found]
-        return build_bundle(call_id, logged, note, _openings(connection, call_id, head.size), self._signer)
+        return build_bundle(call_id, logged, note, openings_of(connection, call_id, head.size), self._signer)
 
 
 def _take_fork_lock(keys_dir: Path, signer: Signer) -> ForkLock:
@@ -247,7 +247,8 @@ def _count_personal(connection: sa.Connection, call_id: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _openings(connection: sa.Connection, call_id: str, size: int) -> list[Opening]:
+def openings_of(connection: sa.Connection, call_id: str, size: int) -> list[Opening]:
+    """Return what still opens the commitments of a call's entries in the tree of *size* leaves."""
     query = (
         sa.select(schema.entries.c.seq, schema.personal.c.name, schema.personal.c.salt, schema.personal.c.value)
         .join(schema.personal, schema.personal.c.idx == schema.entries.c.idx)

@@ -10,10 +10,13 @@ import sqlalchemy as sa
 from gateway.adapters.store import schema
 from gateway.adapters.store.faults import STRANGE, STRANGE_VALUES
 from gateway.evidence import canonical, merkle
+from gateway.evidence.anchors import Anchored, contradictions, read_anchors
 from gateway.evidence.canonical import Entry
-from gateway.evidence.checkpoint import Verifier, verify_checkpoint
-from gateway.evidence.errors import CheckpointInvalid, EntryInvalid, KeyInvalid
+from gateway.evidence.checkpoint import Checkpoint, Verifier, verify_checkpoint
+from gateway.evidence.errors import AnchorInvalid, CheckpointInvalid, EntryInvalid, KeyInvalid
 
+ANCHORS = "anchors"
+"""The folder beside the key in which anchored heads are kept."""
 ERASURE = "personal.erased"
 _CHUNK = 2_000
 """Entries whose nodes and openings are fetched together."""
@@ -55,7 +58,8 @@ def check_log(connection: sa.Connection, verifier: Verifier, head: Path) -> list
     check = _Check(connection, verifier, head)
     problems: list[FsckProblem] = []
     try:
-        for problem in chain(check.database(), check.programs(), check.about(), check.log(), check.head()):
+        steps = (check.database, check.programs, check.about, check.log, check.head, check.anchors)
+        for problem in chain.from_iterable(step() for step in steps):
             problems.append(problem)
     except sa.exc.SQLAlchemyError as error:
         what = f"cannot be read ({type(error).__name__}): damaged, or not a log"
@@ -68,7 +72,7 @@ def check_log(connection: sa.Connection, verifier: Verifier, head: Path) -> list
 def _read_head(path: Path) -> bytes | None:
     """Return the head's file; `None` when there is none.
 
-    It is read before the database: a gateway that goes on signing would else seem to have lost entries.
+    It is read after the anchors and before the database: a gateway that goes on would else seem to have lost entries.
     """
     try:
         return path.read_bytes()
@@ -76,12 +80,24 @@ def _read_head(path: Path) -> bytes | None:
         return None
 
 
+def _read_anchors(folder: Path, verifier: Verifier) -> tuple[list[Anchored], str]:
+    """Return the anchored heads in *folder*, or what is wrong with them."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+    try:
+        return read_anchors(files, verifier), ""
+    except AnchorInvalid as error:
+        return [], str(error)
+
+
 class _Check:
     def __init__(self, connection: sa.Connection, verifier: Verifier, head: Path) -> None:
         self._connection = connection
         self._verifier = verifier
         self._path = head
+        self._anchors, self._bad_anchor = _read_anchors(head.parent / ANCHORS, verifier)
         self._head = _read_head(head)
+        self._signed: Checkpoint | None = None
+        self._roots = {item.checkpoint.size: merkle.EMPTY_ROOT for item in self._anchors}
         self._frontier = merkle.Frontier()
         self._leaves: list[bytes] = []
         self._loaded = 0
@@ -161,6 +177,8 @@ class _Check:
         leaf = merkle.leaf_hash(data)
         completed = self._frontier.append(leaf)
         self._leaves.append(leaf)
+        if self._frontier.size in self._roots:
+            self._roots[self._frontier.size] = self._frontier.root()
         if leaf != row.leaf_hash:
             yield FsckProblem(where, "its bytes do not hash to the stored leaf: they were changed, or the hash was")
         yield from self._nodes(where, completed)
@@ -238,6 +256,7 @@ class _Check:
                 where, f"cannot be trusted: {error if isinstance(error, CheckpointInvalid) else 'no text'}"
             )
             return
+        self._signed = head
         size = self._frontier.size
         if head.size > size:
             yield FsckProblem(
@@ -245,6 +264,13 @@ class _Check:
             )
         elif merkle.root_at(head.size, self._node) != head.root:
             yield FsckProblem(where, f"the first {head.size} entries do not hash to its root: the history was changed")
+
+    def anchors(self) -> Iterator[FsckProblem]:
+        """Compare the tree with every head that was anchored: they may know more than the last signed one."""
+        if self._bad_anchor:
+            yield FsckProblem(f"the folder of anchors ({ANCHORS})", self._bad_anchor)
+        for file, what in contradictions(self._anchors, self._frontier.size, self._signed, self._roots.__getitem__):
+            yield FsckProblem(f"the anchor {file}", what)
 
     def _node(self, level: int, index: int) -> bytes:
         """Rebuild a node from the entries' bytes; the stored hashes may be the lie."""

@@ -40,6 +40,7 @@ VERBS = {
     "evidence verify": True,
     "evidence fsck": True,
     "evidence drill": True,
+    "evidence anchor": True,
     "policy check": True,
     "policy explain": True,
     "policy diff": True,
