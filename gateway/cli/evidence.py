@@ -25,6 +25,8 @@ from gateway.evidence.canonical import Entry, to_object
 from gateway.evidence.errors import EvidenceInvalid
 
 if TYPE_CHECKING:
+    from gateway.evidence.anchors import Anchored
+    from gateway.evidence.checkpoint import Verifier
     from gateway.evidence.forms import Form, Wishes
 
 
@@ -71,7 +73,7 @@ def _with_anchors(report: Report, key: str, kept: dict[str, bytes], pem: bytes |
     return hear_anchors(report, read_anchors(kept, Verifier.parse(key)), certificates)
 
 
-def _folders(config: Path | None) -> tuple[Path, Path, str]:
+def folders_or_exit(config: Path | None) -> tuple[Path, Path, str]:
     from gateway.bootstrap import Folders
 
     settings = settings_or_exit(config)
@@ -87,7 +89,7 @@ def read_entries(config: Path | None, call_id: str) -> Sequence[Entry]:
     """Return a call's entries, beside a running gateway; leaves with 3 when there are none."""
     from gateway.adapters.store.evidence_log import EvidenceReader
 
-    path, _, _ = _folders(config)
+    path, _, _ = folders_or_exit(config)
     try:
         return EvidenceReader(path).entries(call_id)
     except KeyError:
@@ -100,7 +102,7 @@ def listing(config: Path | None, *, as_json: bool) -> int:
     """Print the calls of the log."""
     from gateway.adapters.store.evidence_log import EvidenceReader
 
-    path, _, _ = _folders(config)
+    path, _, _ = folders_or_exit(config)
     calls = EvidenceReader(path).calls()
     if as_json:
         say_json([{"call_id": c.call_id, "first_at": c.first_at, "entries": c.entries} for c in calls])
@@ -155,7 +157,7 @@ def export(
 
     from gateway.adapters.store.log_key import load_signer
 
-    folder, keys, origin = _folders(config)
+    folder, keys, origin = folders_or_exit(config)
     signer = load_signer(keys, origin, create=False)
     try:
         places = places_of(data, wishes.media_url, folder.parent / "recordings")
@@ -190,7 +192,7 @@ def _bundle(config: Path | None, call_id: str) -> bytes | None:
     from gateway.ports.evidence import ForkDetected
 
     read_entries(config, call_id)
-    path, keys, origin = _folders(config)
+    path, keys, origin = folders_or_exit(config)
 
     async def direct() -> bytes:
         log = SqliteEvidenceLog(path, keys, origin)
@@ -210,18 +212,15 @@ def _bundle(config: Path | None, call_id: str) -> bytes | None:
 
 def _anchored_bundle(config: Path | None, call_id: str) -> bytes | None:
     """Return the call's bundle under the first anchored head that covers it; `None` when none does, which was said."""
-    from gateway.adapters.store.fsck import ANCHORS
     from gateway.adapters.store.log_key import load_signer
     from gateway.adapters.store.proofs import CallNotCovered, bundle_under
-    from gateway.evidence.anchors import first_covering, read_anchors
+    from gateway.evidence.anchors import first_covering
 
     entries = read_entries(config, call_id)
-    path, keys, origin = _folders(config)
+    path, keys, origin = folders_or_exit(config)
     signer = load_signer(keys, origin, create=False)
-    folder = keys / ANCHORS
-    files = {file.name: file.read_bytes() for file in folder.iterdir()} if folder.is_dir() else {}
     try:
-        anchors = read_anchors(files, signer.verifier)
+        anchors = anchors_of(keys, signer.verifier)
         data = bundle_under(path, call_id, len(entries), lambda size: first_covering(anchors, size), signer)
         verify_bundle(data, str(signer.verifier))
     except CallNotCovered as error:
@@ -231,6 +230,16 @@ def _anchored_bundle(config: Path | None, call_id: str) -> bytes | None:
         complain(f"the log and its anchors contradict each other: {error}; consent-gateway evidence fsck says more")
         return None
     return data
+
+
+def anchors_of(keys: Path, verifier: "Verifier") -> "list[Anchored]":
+    """Return what is kept beside the key. Raises `AnchorInvalid`, `OSError`."""
+    from gateway.adapters.store.fsck import ANCHORS
+    from gateway.evidence.anchors import read_anchors
+
+    folder = keys / ANCHORS
+    files = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()} if folder.is_dir() else {}
+    return read_anchors(files, verifier)
 
 
 def _bundle_over_http(config: Path | None, call_id: str) -> bytes | None:
@@ -268,7 +277,7 @@ def fsck(config: Path | None, *, as_json: bool) -> int:
     from gateway.adapters.store.evidence_log import EvidenceReader
     from gateway.adapters.store.fsck import fsck as check
 
-    path, keys, _ = _folders(config)
+    path, keys, _ = folders_or_exit(config)
     EvidenceReader(path).check()
     try:
         problems = check(path, keys)

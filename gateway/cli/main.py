@@ -352,6 +352,51 @@ def evidence_anchor(
     raise typer.Exit(work.run(config, only or [], named, as_json=as_json))
 
 
+@evidence.command("proof")
+def evidence_proof(
+    call_id: CallId,
+    entry: Annotated[
+        int | None, typer.Option("--entry", min=0, help="The entry's number in its call; none: the last.")
+    ] = None,
+    out: OutOrStdout = Path("-"),
+    data: Annotated[Path | None, typer.Option("--entry-data", help="File for the entry's own bytes.")] = None,
+    anchored: Annotated[bool, typer.Option("--anchored", help="Under the first anchored head that covers it.")] = False,
+    config: Config = None,
+    as_json: JsonWithOut = False,
+) -> None:
+    """Write the proof that one entry is in the log (C2SP tlog-proof): it shows nothing of what the entry says."""
+    from gateway.cli import evidence_proof as work
+
+    raise typer.Exit(work.write(config, call_id, entry, out, data, anchored=anchored, as_json=as_json))
+
+
+@evidence.command("verify-proof")
+def evidence_verify_proof(
+    proof: Annotated[Path, typer.Argument(help="A file that `evidence proof` wrote.")],
+    data: Annotated[Path, typer.Option("--entry-data", help="The entry's own bytes.")],
+    key: Annotated[Path, typer.Option("--key", help="The log's public key (log.pub), from a source you trust.")] = Path(
+        "log.pub"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Check offline that the log holds exactly this entry."""
+    from gateway.cli import evidence_proof as work
+
+    raise typer.Exit(work.verify(proof, data, key, as_json=as_json))
+
+
+@evidence.command("tiles")
+def evidence_tiles(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write, or to go on writing.")],
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Write the log as static files for monitors (C2SP tlog-tiles). No entry holds a personal value."""
+    from gateway.cli import evidence_proof as work
+
+    raise typer.Exit(work.tiles(config, folder, as_json=as_json))
+
+
 @evidence.command("fsck")
 def evidence_fsck(config: Config = None, as_json: Json = False) -> None:
     """Read the whole log again and compare everything with everything."""

@@ -12,7 +12,8 @@ from gateway.adapters.store.tree_state import read_node
 from gateway.evidence import merkle
 from gateway.evidence.anchors import Anchored
 from gateway.evidence.bundle import Logged, build_bundle
-from gateway.evidence.checkpoint import Signer
+from gateway.evidence.checkpoint import Signer, parse_checkpoint
+from gateway.evidence.tlog_proof import TlogProof
 
 
 class CallNotCovered(LookupError):
@@ -38,6 +39,31 @@ def bundle_under(
     if data is None:
         raise CallNotCovered("no anchored head covers the whole call")
     return data
+
+
+def entry_under(
+    path: Path, call_id: str, seq: int | None, choose: Callable[[int], str | None]
+) -> tuple[bytes, TlogProof]:
+    """Return the bytes of entry *seq* of a call (`None`: the last) and their proof under the note that *choose* gives
+    for a number of entries of the log. Raises `KeyError`, `CallNotCovered`, `EvidenceUnavailable`."""
+
+    def work(connection: sa.Connection) -> tuple[bytes, TlogProof] | None:
+        table = schema.entries.c
+        query = sa.select(table.idx).where(table.call_id == call_id)
+        query = query.order_by(table.seq.desc()).limit(1) if seq is None else query.where(table.seq == seq)
+        index = connection.execute(query).scalar()
+        if index is None:
+            raise KeyError(call_id)
+        note = choose(index + 1)
+        if note is None:
+            return None
+        (logged,) = logged_entries(connection, [index], parse_checkpoint(note)[0].size)
+        return logged.data, TlogProof(index, logged.proof, note)
+
+    found = EvidenceReader(path).read(work)
+    if found is None:
+        raise CallNotCovered("no signed head covers that entry yet")
+    return found
 
 
 def _places(connection: sa.Connection, call_id: str, count: int) -> Sequence[int]:
