@@ -13,6 +13,7 @@ import structlog
 from gateway.adapters.anchors.authority import TimeStampingAuthority
 from gateway.adapters.anchors.folder import WriteOnceFolder
 from gateway.adapters.anchors.shelf import AnchorShelf
+from gateway.adapters.anchors.witness import WitnessAnchor
 from gateway.adapters.asterisk.ami.client import AmiClient
 from gateway.adapters.asterisk.ami.settings import ManagerServer
 from gateway.adapters.asterisk.ami_library import library_client
@@ -41,7 +42,8 @@ from gateway.app.services import Services
 from gateway.app.switchboard import Switchboard
 from gateway.app.tasks import spawn
 from gateway.evidence.checkpoint import Verifier
-from gateway.evidence.errors import TimestampInvalid
+from gateway.evidence.cosignature import Witness
+from gateway.evidence.errors import KeyInvalid, TimestampInvalid
 from gateway.evidence.timestamp import read_certificates
 from gateway.ports.anchors import Anchor
 from gateway.ports.clock import Clock
@@ -158,6 +160,12 @@ def open_anchors(section: Anchors, verifier: Verifier) -> list[Anchor]:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise SettingsError(f"evidence.anchors: certificates of {tsa.name}: {tsa.certificates}: {reason}") from None
         anchors.append(TimeStampingAuthority(tsa.name, tsa.url, certificates, timeout_s=section.timeout_s))
+    for witness in section.witness:
+        try:
+            key = Witness.parse(witness.key)
+        except KeyInvalid as error:
+            raise SettingsError(f"evidence.anchors: key of {witness.name}: {error}") from None
+        anchors.append(WitnessAnchor(witness.name, witness.url, key, timeout_s=section.timeout_s))
     return anchors
 
 

@@ -30,11 +30,21 @@ if TYPE_CHECKING:
     from gateway.evidence.forms import Form, Wishes
 
 
-def verify(bundle: Path, key: Path, anchors: Path | None, tsa_certs: Path | None, *, as_json: bool) -> int:
+def verify(
+    bundle: Path,
+    key: Path,
+    anchors: Path | None,
+    tsa_certs: Path | None,
+    witnesses: Sequence[str],
+    *,
+    as_json: bool,
+) -> int:
     """Check a bundle or a vCon with nothing but the public key; 0 only when every check ran and held.
 
-    *anchors*: a folder of anchored heads that is to be heard too, its time stamps by *tsa_certs*.
+    *anchors*: a folder of anchored heads that is to be heard too, its time stamps by *tsa_certs*, its witnesses by the
+    keys of *witnesses*.
     """
+    from gateway.cli.evidence_anchor import key_line
     from gateway.evidence.vcon import is_vcon, verify_vcon
 
     try:
@@ -44,13 +54,14 @@ def verify(bundle: Path, key: Path, anchors: Path | None, tsa_certs: Path | None
             None if anchors is None else {file.name: file.read_bytes() for file in anchors.iterdir() if file.is_file()}
         )
         pem = None if tsa_certs is None else tsa_certs.read_bytes()
+        keys = [key_line(text) for text in witnesses]
     except (OSError, UnicodeDecodeError) as error:
         complain(f"cannot read: {why(error)}")
         return OUT_OF_REACH
     try:
         report = verify_vcon(data, verifier) if is_vcon(data) else verify_bundle(data, verifier)
         if kept is not None:
-            report = _with_anchors(report, verifier, kept, pem)
+            report = _with_anchors(report, verifier, kept, pem, keys)
     except EvidenceInvalid as error:
         if as_json:
             say_json({"verified": False, "because": str(error)})
@@ -64,13 +75,17 @@ def verify(bundle: Path, key: Path, anchors: Path | None, tsa_certs: Path | None
     return OK
 
 
-def _with_anchors(report: Report, key: str, kept: dict[str, bytes], pem: bytes | None) -> Report:
+def _with_anchors(
+    report: Report, key: str, kept: dict[str, bytes], pem: bytes | None, witnesses: Sequence[str]
+) -> Report:
     from gateway.evidence.anchors import hear_anchors, read_anchors
     from gateway.evidence.checkpoint import Verifier
+    from gateway.evidence.cosignature import Witness
     from gateway.evidence.timestamp import read_certificates
 
     certificates = [] if pem is None else read_certificates(pem)
-    return hear_anchors(report, read_anchors(kept, Verifier.parse(key)), certificates)
+    known = [Witness.parse(line) for line in witnesses]
+    return hear_anchors(report, read_anchors(kept, Verifier.parse(key)), certificates, known)
 
 
 def folders_or_exit(config: Path | None) -> tuple[Path, Path, str]:

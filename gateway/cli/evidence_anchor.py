@@ -14,9 +14,11 @@ class Named:
     folder: Path | None
     tsa: str
     tsa_certs: Path | None
+    witness: str
+    witness_key: str
 
     def __bool__(self) -> bool:
-        return bool(self.folder or self.tsa)
+        return bool(self.folder or self.tsa or self.witness)
 
 
 @within_reach()
@@ -49,7 +51,7 @@ def _choose(config: Path | None, only: list[str], named: Named) -> list[Anchor]:
     """Return the anchors to ask; leaves with 2 when there are none, or none of a name."""
     from pydantic import ValidationError
 
-    from gateway.adapters.config.settings import Anchors, SettingsError, TimeStamping
+    from gateway.adapters.config.settings import Anchors, SettingsError, TimeStamping, WitnessSection
     from gateway.adapters.store.heads import read_verifier
     from gateway.bootstrap import Folders, open_anchors
 
@@ -58,13 +60,15 @@ def _choose(config: Path | None, only: list[str], named: Named) -> list[Anchor]:
     try:
         if named:
             tsa = (TimeStamping(url=named.tsa, certificates=named.tsa_certs),) if named.tsa and named.tsa_certs else ()
-            section = Anchors(folder=named.folder, tsa=tsa, timeout_s=section.timeout_s)
+            key = key_line(named.witness_key)
+            witness = (WitnessSection(url=named.witness, key=key),) if named.witness else ()
+            section = Anchors(folder=named.folder, tsa=tsa, witness=witness, timeout_s=section.timeout_s)
         anchors = open_anchors(section, read_verifier(Folders(settings.storage.folder.resolve()).keys))
     except SettingsError as error:
         complain(str(error))
         raise SystemExit(USAGE) from None
     except ValidationError:
-        complain("--tsa needs an address such as http://tsa.example/stamp")
+        complain("--tsa and --witness need an address such as http://tsa.example/stamp")
         raise SystemExit(USAGE) from None
     known = [anchor.name for anchor in anchors]
     unknown = [name for name in only if name not in known]
@@ -72,6 +76,14 @@ def _choose(config: Path | None, only: list[str], named: Named) -> list[Anchor]:
         complain(f"no anchor is called {unknown[0]}; there is {', '.join(known) or 'none'}")
         raise SystemExit(USAGE)
     if not anchors:
-        complain("nothing to anchor to: name --folder or --tsa, or write [evidence.anchors] into gateway.toml")
+        complain(
+            "nothing to anchor to: name --folder, --tsa or --witness, or write [evidence.anchors] into gateway.toml"
+        )
         raise SystemExit(USAGE)
     return [anchor for anchor in anchors if not only or anchor.name in only]
+
+
+def key_line(text: str) -> str:
+    """Return a key that is named on the command line: the line itself, or the file that holds it. Raises `OSError`."""
+    file = Path(text)
+    return file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else text

@@ -5,11 +5,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.adapters.store.evidence_log import EvidenceReader
 from gateway.adapters.store.fsck import fsck
@@ -27,8 +28,10 @@ from gateway.cli.output import (
     table,
     within_reach,
 )
-from gateway.evidence.anchors import hear_anchors, read_anchors
+from gateway.evidence.anchors import hear_anchors, hear_witnesses, read_anchors
 from gateway.evidence.bundle import verify_bundle
+from gateway.evidence.checkpoint import Checkpoint, parse_checkpoint
+from gateway.evidence.cosignature import Witness, cosigned_message, signature_line
 from gateway.evidence.errors import EvidenceInvalid
 from gateway.evidence.jws import certificate
 from gateway.ports.evidence import EvidenceUnavailable
@@ -120,6 +123,7 @@ def drill(sound: Copy, place: Path, *, keep: bool) -> Iterator[Finding]:
         (place / f"{_file(name)}.json").write_bytes(damaged)
         yield _finding(name, "verify", _verify(damaged, key))
     yield _bits(bundle, key)
+    yield _foreign_line(sound)
     for name, tell in drill_damage.HISTORY.items():
         for copy in copies(name):
             yield _finding(name, "verify", _verify(copy.export(LYING_CALL, tell(story())), key))
@@ -138,6 +142,32 @@ def _foreign_stamp(sound: Copy, stamp: bytes) -> Finding:
         return []
 
     return _finding(STAMP, "verify", _said(work))
+
+
+def _foreign_line(sound: Copy) -> Finding:
+    """A witness's line from under another head; the same witness's own line under this one holds."""
+    signer, kept = sound.signer(), sound.kept
+    key = Ed25519PrivateKey.generate()
+    witness = Witness("drill.invalid/witness", key.public_key().public_bytes_raw())
+    note, seconds = kept.read_text(encoding="utf-8"), 1_700_000_000
+    head = parse_checkpoint(note)[0]
+
+    def heard(seen: Checkpoint) -> tuple[str, ...]:
+        blob = witness.id + seconds.to_bytes(8) + key.sign(cosigned_message(seen, seconds))
+        cosigned = note + signature_line(witness.name, blob)
+        files = {kept.name: note.encode(), f"{kept.stem}.witness.cosigned": cosigned.encode()}
+
+        def work() -> list[str]:
+            for item in read_anchors(files, signer.verifier):
+                for file, text in item.cosigned.items():
+                    hear_witnesses(file, text, [witness])
+            return []
+
+        return _said(work)
+
+    if said := heard(head):
+        raise DrillFailed(f"a witness's true line was called a lie: {'; '.join(said)}")
+    return _finding("a witness's line from under another head", "verify", heard(replace(head, size=head.size - 1)))
 
 
 def _be_quiet() -> None:

@@ -1,12 +1,15 @@
 """`consent-gateway evidence proof`, `verify-proof` and `tiles`: the log for those who look at it from outside."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.cli.evidence import anchors_of, folders_or_exit
+from gateway.cli.evidence_anchor import key_line
 from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json, why, within_reach
 from gateway.evidence import canonical
 from gateway.evidence.checkpoint import Verifier
+from gateway.evidence.cosignature import Witness, read_cosignatures
 from gateway.evidence.errors import EntryInvalid, EvidenceInvalid
 from gateway.evidence.tlog_proof import read_proof, verify_proof, write_proof
 
@@ -33,7 +36,7 @@ def write(
     def choose(size: int) -> str | None:
         if anchored:
             found = first_covering(anchors_of(keys, verifier), size)
-            return None if found is None else found.note
+            return None if found is None else found.full_note
         head = LogHeads(path, keys).read()
         return head.note if head.checkpoint.size >= size else None
 
@@ -63,17 +66,19 @@ def write(
     return OK
 
 
-def verify(proof: Path, data: Path, key: Path, *, as_json: bool) -> int:
-    """Check a proof with nothing but the entry's bytes and the public key."""
+def verify(proof: Path, data: Path, key: Path, witnesses: Sequence[str], *, as_json: bool) -> int:
+    """Check a proof with the entry's bytes and the public key alone; say which of *witnesses* have seen its head."""
     try:
         text, entry = proof.read_bytes().decode(), data.read_bytes()
         line = key.read_text(encoding="utf-8").strip()
+        keys = [key_line(item) for item in witnesses]
     except (OSError, UnicodeDecodeError) as error:
         complain(f"cannot read: {why(error)}")
         return OUT_OF_REACH
     try:
         verifier = Verifier.parse(line)
         head = verify_proof(text, entry, verifier)
+        seen = read_cosignatures(read_proof(text).note, [Witness.parse(item) for item in keys])
     except EvidenceInvalid as error:
         if as_json:
             say_json({"verified": False, "because": str(error)})
@@ -81,9 +86,11 @@ def verify(proof: Path, data: Path, key: Path, *, as_json: bool) -> int:
             complain(f"NOT VALID: {error}")
         return NO
     index = read_proof(text).index
+    by = [f"its head was seen by witness {cosignature}" for cosignature in seen]
     proven = [
         f"exactly these {len(entry)} bytes are entry {index} of the log {head.origin}, whose first {head.size} entries "
-        f"the holder of {verifier.label} has signed for"
+        f"the holder of {verifier.label} has signed for",
+        *by,
     ]
     not_proven = [
         "that the call has no other entries: a bundle shows them all",

@@ -313,6 +313,10 @@ TsaCerts = Annotated[
     Path | None, typer.Option("--tsa-certs", help="The authority's certificates (PEM), from a source you trust.")
 ]
 
+WitnessKeys = Annotated[
+    list[str] | None, typer.Option("--witness", help="A witness's key, the line or a file with it; may be repeated.")
+]
+
 
 @evidence.command("verify")
 def evidence_verify(
@@ -322,14 +326,15 @@ def evidence_verify(
     ),
     anchors: AnchorFolder = None,
     tsa_certs: TsaCerts = None,
+    witness: WitnessKeys = None,
     as_json: Json = False,
 ) -> None:
     """Check a bundle or a vCon offline: no database, no configuration, no network."""
     from gateway.cli import evidence as work
 
-    if tsa_certs is not None and anchors is None:
-        raise typer.BadParameter("--tsa-certs goes with --anchors: time stamps are kept there")
-    raise typer.Exit(work.verify(bundle, key, anchors, tsa_certs, as_json=as_json))
+    if (tsa_certs is not None or witness) and anchors is None:
+        raise typer.BadParameter("--tsa-certs and --witness go with --anchors: what they vouch for is kept there")
+    raise typer.Exit(work.verify(bundle, key, anchors, tsa_certs, witness or [], as_json=as_json))
 
 
 @evidence.command("anchor")
@@ -340,15 +345,19 @@ def evidence_anchor(
     folder: Annotated[Path | None, typer.Option("--folder", help="A write-once folder, instead of them.")] = None,
     tsa: Annotated[str, typer.Option("--tsa", help="URL of a time stamping authority, instead of them.")] = "",
     tsa_certs: TsaCerts = None,
+    witness: Annotated[str, typer.Option("--witness", help="URL of a witness, instead of them.")] = "",
+    witness_key: Annotated[str, typer.Option("--witness-key", help="Its key: the line, or a file with it.")] = "",
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Have the log's signed head kept elsewhere: in a write-once folder, by a time stamping authority."""
+    """Have the log's signed head kept elsewhere: a write-once folder, a time stamping authority, a witness."""
     from gateway.cli import evidence_anchor as work
 
     if bool(tsa) is not (tsa_certs is not None):
         raise typer.BadParameter("--tsa and --tsa-certs go together: a stamp is worth what its authority is")
-    named = work.Named(folder, tsa, tsa_certs)
+    if bool(witness) is not bool(witness_key):
+        raise typer.BadParameter("--witness and --witness-key go together")
+    named = work.Named(folder, tsa, tsa_certs, witness, witness_key)
     raise typer.Exit(work.run(config, only or [], named, as_json=as_json))
 
 
@@ -377,12 +386,13 @@ def evidence_verify_proof(
     key: Annotated[Path, typer.Option("--key", help="The log's public key (log.pub), from a source you trust.")] = Path(
         "log.pub"
     ),
+    witness: WitnessKeys = None,
     as_json: Json = False,
 ) -> None:
     """Check offline that the log holds exactly this entry."""
     from gateway.cli import evidence_proof as work
 
-    raise typer.Exit(work.verify(proof, data, key, as_json=as_json))
+    raise typer.Exit(work.verify(proof, data, key, witness or [], as_json=as_json))
 
 
 @evidence.command("tiles")

@@ -13,7 +13,8 @@ from cryptography import x509
 
 from gateway.evidence.bundle import CLOCK_ONLY, SAME_LOG, Report
 from gateway.evidence.checkpoint import Checkpoint, Verifier, parse_checkpoint, verify_checkpoint
-from gateway.evidence.errors import AnchorInvalid, CheckpointInvalid, TimestampInvalid
+from gateway.evidence.cosignature import Cosignature, Witness, read_cosignatures
+from gateway.evidence.errors import AnchorInvalid, CheckpointInvalid, CosignatureInvalid, TimestampInvalid
 from gateway.evidence.timestamp import Stamp, read_stamp
 
 _NOTE = re.compile(r"(?:[^/]*-)?(0|[1-9][0-9]{0,18})\.checkpoint", re.ASCII)
@@ -22,12 +23,20 @@ _SAID = re.compile(r"(0|[1-9][0-9]{0,18})\.([a-z0-9][a-z0-9-]{0,39})\.(tsr|cosig
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """One note of the log that was found: *file* says where. *stamps* are by file."""
+    """One note of the log that was found in *file*; *stamps*, and *cosigned* notes of the same head, by file."""
 
     file: str
     note: str
     checkpoint: Checkpoint
     stamps: Mapping[str, bytes]
+    cosigned: Mapping[str, str]
+
+    @property
+    def full_note(self) -> str:
+        """The note with every line that witnesses have put under it."""
+        lines = [line for note in self.cosigned.values() for line in _signature_lines(note)]
+        own = _signature_lines(self.note)
+        return self.note + "".join(f"{line}\n" for line in dict.fromkeys(lines) if line not in own)
 
 
 def read_anchors(files: Mapping[str, bytes], verifier: Verifier) -> list[Anchored]:
@@ -38,18 +47,25 @@ def read_anchors(files: Mapping[str, bytes], verifier: Verifier) -> list[Anchore
     """
     notes: dict[int, Anchored] = {}
     for file, data in sorted(files.items()):
-        if (match := _NOTE.fullmatch(file)) and (found := _own_note(file, data, verifier)) is not None:
-            note, checkpoint = found
-            if checkpoint.size != int(match[1]):
-                raise AnchorInvalid(f"{file} is of {checkpoint.size} entries: it was renamed")
-            known = notes.setdefault(checkpoint.size, Anchored(file, note, checkpoint, _stamps(files, checkpoint.size)))
-            if known.checkpoint.root != checkpoint.root:
-                raise AnchorInvalid(
-                    f"{known.file} and {file} are two histories of {checkpoint.size} entries: the log was forked"
-                )
+        match, said = _NOTE.fullmatch(file), _SAID.fullmatch(file)
+        size = match[1] if match else said[1] if said and said[3] == "cosigned" else None
+        found = None if size is None else _own_note(file, data, verifier)
+        if size is None or found is None:
+            continue
+        note, checkpoint = found
+        if checkpoint.size != int(size):
+            raise AnchorInvalid(f"{file} is of {checkpoint.size} entries: it was renamed")
+        stamps = _beside(files, checkpoint.size, "tsr")
+        known = notes.setdefault(checkpoint.size, Anchored(file, note, checkpoint, stamps, {}))
+        if known.checkpoint.root != checkpoint.root:
+            raise AnchorInvalid(
+                f"{known.file} and {file} are two histories of {checkpoint.size} entries: the log was forked"
+            )
+        if said:
+            notes[checkpoint.size] = replace(known, cosigned={**known.cosigned, file: note})
     for file in files:
-        if (match := _SAID.fullmatch(file)) and match[3] == "tsr" and int(match[1]) not in notes:
-            raise AnchorInvalid(f"{file} stamps {match[1]}.checkpoint, which is not there: it cannot be checked")
+        if (said := _SAID.fullmatch(file)) and said[3] == "tsr" and f"{said[1]}.checkpoint" not in files:
+            raise AnchorInvalid(f"{file} stamps {said[1]}.checkpoint, which is not there: it cannot be checked")
     return [notes[size] for size in sorted(notes)]
 
 
@@ -65,9 +81,13 @@ def _own_note(file: str, data: bytes, verifier: Verifier) -> tuple[str, Checkpoi
     raise AnchorInvalid(f"{file} is no checkpoint of this log: {reason}")
 
 
-def _stamps(files: Mapping[str, bytes], size: int) -> dict[str, bytes]:
+def _beside(files: Mapping[str, bytes], size: int, kind: str) -> dict[str, bytes]:
     found = ((file, _SAID.fullmatch(file)) for file in sorted(files))
-    return {file: files[file] for file, match in found if match and match[3] == "tsr" and int(match[1]) == size}
+    return {file: files[file] for file, match in found if match and match[3] == kind and int(match[1]) == size}
+
+
+def _signature_lines(note: str) -> list[str]:
+    return note.rpartition("\n\n")[2].splitlines()
 
 
 def first_covering(anchors: Sequence[Anchored], size: int) -> Anchored | None:
@@ -85,10 +105,24 @@ def check_stamp(file: str, anchored: Anchored, certificates: Sequence[x509.Certi
         raise AnchorInvalid(f"{file}: {error}") from None
 
 
-def hear_anchors(report: Report, anchors: Sequence[Anchored], certificates: Sequence[x509.Certificate]) -> Report:
+def hear_witnesses(file: str, note: str, witnesses: Sequence[Witness]) -> list[Cosignature]:
+    """Return which of *witnesses* have seen the note in *file*. Raises `AnchorInvalid`, naming the file."""
+    try:
+        return read_cosignatures(note, witnesses)
+    except CosignatureInvalid as error:
+        raise AnchorInvalid(f"{file}: {error}") from None
+
+
+def hear_anchors(
+    report: Report,
+    anchors: Sequence[Anchored],
+    certificates: Sequence[x509.Certificate] = (),
+    witnesses: Sequence[Witness] = (),
+) -> Report:
     """Return *report* with what *anchors* prove about the checkpoint its bundle hangs on.
 
-    Every stamp is checked, also those of other checkpoints: one lie is reason enough. Raises `AnchorInvalid`.
+    Every stamp and every line of a known witness is checked, also those of other checkpoints: one lie is reason enough.
+    Raises `AnchorInvalid`.
     """
     head = report.checkpoint
     same = next((item for item in anchors if item.checkpoint.size == head.size), None)
@@ -97,20 +131,33 @@ def hear_anchors(report: Report, anchors: Sequence[Anchored], certificates: Sequ
             f"{same.file} has another history of {head.size} entries than the bundle: the key has signed two"
         )
     stamps = [(item, check_stamp(file, item, certificates)) for item in anchors if certificates for file in item.stamps]
+    seen = [
+        (item, cosignature)
+        for item in anchors
+        for file, note in item.cosigned.items()
+        for cosignature in hear_witnesses(file, note, witnesses)
+    ]
     held = [stamp for item, stamp in stamps if item is same]
+    by = [cosignature for item, cosignature in seen if item is same]
     proven, not_proven = list(report.proven), list(report.not_proven)
     if same is not None:
         proven.append(f"the bundle's checkpoint is the one kept as {same.file}")
-        not_proven = [line for line in not_proven if line != SAME_LOG] + [_SAME_AS_KEPT]
+        not_proven = [line for line in not_proven if line != SAME_LOG] + [_SAME_AS_SEEN if by else _SAME_AS_KEPT]
     for stamp in held:
         proven.append(f"the checkpoint, and so every entry here, existed before {say_when(stamp)}")
+    for cosignature in by:
+        proven.append(
+            f"the checkpoint was seen by witness {cosignature}: it was the largest it had seen of this log, and "
+            "extended all it had seen before"
+        )
     if held:
         not_proven = [line for line in not_proven if line != CLOCK_ONLY] + [_ONLY_BEFORE]
-    not_proven += _gaps(anchors, same, certificates)
+    not_proven += _gaps(anchors, same, certificates, witnesses)
     return replace(report, proven=tuple(proven), not_proven=tuple(not_proven))
 
 
 _SAME_AS_KEPT = "that everybody is shown the same log: only who keeps the anchors is known to be shown this one"
+_SAME_AS_SEEN = "that everybody is shown the same log: who relies on the same witnesses is"
 _ONLY_BEFORE = "the times of the entries are those of the gateway's own clock: the stamp says that they are not later"
 
 
@@ -123,7 +170,10 @@ def say_when(stamp: Stamp) -> str:
 
 
 def _gaps(
-    anchors: Sequence[Anchored], same: Anchored | None, certificates: Sequence[x509.Certificate]
+    anchors: Sequence[Anchored],
+    same: Anchored | None,
+    certificates: Sequence[x509.Certificate],
+    witnesses: Sequence[Witness],
 ) -> Iterator[str]:
     if not anchors:
         yield "anything by anchors: there is no checkpoint of this log among them"
@@ -135,6 +185,8 @@ def _gaps(
         )
     if not certificates and any(item.stamps for item in anchors):
         yield "anything by the time stamps: name the certificates of their authority (--tsa-certs)"
+    if not witnesses and any(item.cosigned for item in anchors):
+        yield "anything by the witnesses: name their keys (--witness)"
 
 
 def contradictions(

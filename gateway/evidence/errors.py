@@ -31,3 +31,7 @@ class TimestampInvalid(EvidenceInvalid):
 
 class AnchorInvalid(EvidenceInvalid):
     """What was kept of a log elsewhere contradicts the log, or is damaged."""
+
+
+class CosignatureInvalid(EvidenceInvalid):
+    """A witness's line under a checkpoint is not that witness's."""

@@ -144,6 +144,13 @@ class TimeStamping(_Elsewhere):
     certificates: Path
 
 
+class WitnessSection(_Elsewhere):
+    """A witness (C2SP tlog-witness). *url*: its submission prefix; *key*: its verifier key line."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")] = "witness"
+    key: str
+
+
 class Anchors(_Section):
     """Where the log's signed head is kept beyond this machine.
 
@@ -154,17 +161,18 @@ class Anchors(_Section):
 
     folder: Path | None = None
     tsa: tuple[TimeStamping, ...] = ()
+    witness: tuple[WitnessSection, ...] = ()
     every_minutes: float = Field(default=0, ge=0, le=10_080)
     stale_after_minutes: float = Field(default=0, ge=0, le=100_800)
     timeout_s: float = Field(default=15.0, gt=0, le=120)
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        names = [section.name for section in self.tsa]
+        names = [section.name for section in (*self.tsa, *self.witness)]
         if len(names) != len(set(names)) or "folder" in names:
             raise ValueError("give each anchor a `name` of its own (not folder): files and messages name them by it")
         if self.every_minutes and not (self.folder or names):
-            raise ValueError("every_minutes needs something to anchor to: folder, or [[evidence.anchors.tsa]]")
+            raise ValueError("every_minutes needs something to anchor to: folder, [[evidence.anchors.tsa]] or .witness")
         return self
 
 

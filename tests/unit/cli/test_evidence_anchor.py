@@ -10,6 +10,7 @@ import pytest
 from gateway.adapters.store.evidence_log import SqliteEvidenceLog
 from gateway.cli.drill_log import story
 from tests.support.authority import REJECTED, Authority, AuthorityServer, openssl
+from tests.support.witness import Cosigner, WitnessServer
 from tests.unit.cli.test_commands import config as config
 from tests.unit.cli.test_commands import run
 
@@ -174,10 +175,13 @@ def test_anchors_may_be_named_on_the_command_line(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "nothing to anchor to: name --folder or --tsa, or write [evidence.anchors]"),
+        ([], "nothing to anchor to: name --folder, --tsa or --witness, or write [evidence.anchors]"),
         (["tsa"], "no anchor is called tsa; there is none"),
         (["--tsa", "http://tsa.example/"], "--tsa and --tsa-certs go together"),
         (["--tsa", "tsa.example", "--tsa-certs", "x.pem"], "an address such as http://"),
+        (["--witness", "http://w.example/"], "--witness and --witness-key go together"),
+        (["--witness", "w.example", "--witness-key", "x"], "an address such as http://"),
+        (["--witness", "http://w.example/", "--witness-key", "x"], "key of witness: a witness's key has the form"),
         (["--tsa", "http://tsa.example/", "--tsa-certs", "/nowhere.pem"], "/nowhere.pem: No such file"),
     ],
 )
@@ -236,3 +240,47 @@ def test_the_drill_tries_a_real_stamp_on_another_checkpoint(configured: Path, va
     assert said.code == 0 and said.json["not_tried"] == []
     (found,) = (item for item in said.json["damages"] if item["damage"] == "the time stamp of another checkpoint")
     assert found["found"] and found["words"][0].endswith("the time stamp is of something else than this checkpoint")
+
+
+def test_a_witness_has_seen_it(config: Path, var: Path, tmp_path: Path) -> None:
+    server = WitnessServer((var / "keys" / "log.pub").read_text())
+    try:
+        named = ["--witness", server.url, "--witness-key", server.cosigner.line]
+        said = run("evidence", "anchor", *named, "--config", config)
+        assert said.code == 0 and "witness: seen by witness witness.example/w1 at 20" in said.out, said.err
+        assert run("evidence", "anchor", *named, "--config", config).code == 0 and len(server.asked) == 1
+        add(var, LATER)
+        assert run("evidence", "anchor", *named, "--config", config).code == 0
+        assert server.heads["consent-gateway/local"][0] == 20
+    finally:
+        server.close()
+    anchors, key = var / "keys" / "anchors", var / "keys" / "log.pub"
+    assert sorted(path.name for path in anchors.glob("*.cosigned")) == ["10.witness.cosigned", "20.witness.cosigned"]
+    assert run("evidence", "fsck", "--config", config).code == 0
+    bundle, line = tmp_path / "call.json", tmp_path / "witness.pub"
+    line.write_text(f"{server.cosigner.line}\n")
+    assert run("evidence", "export", CALL, "--anchored", "--out", bundle, "--config", config).code == 0
+    verify = ["evidence", "verify", bundle, "--key", key, "--anchors", anchors]
+    said = run(*verify, "--witness", line)
+    assert said.code == 0 and "was seen by witness witness.example/w1 at 20" in said.out
+    assert "the same log: who relies on the same witnesses is" in said.out
+    assert "name their keys (--witness)" in run(*verify).out
+    stranger = Cosigner("another.example", b"x").line
+    assert "seen by" not in run(*verify, "--witness", stranger).out
+
+    proof, entry = tmp_path / "p.tlog-proof", tmp_path / "entry"
+    run("evidence", "proof", LATER, "--anchored", "-o", proof, "--entry-data", entry, "--config", config)
+    check = ["evidence", "verify-proof", proof, "--entry-data", entry, "--key", key]
+    assert "its head was seen by witness witness.example/w1 at 20" in run(*check, "--witness", line).out
+    assert "seen by" not in run(*check).out
+    moved = (anchors / "20.witness.cosigned").read_text().splitlines()[-1]
+    proof.write_text(proof.read_text().replace(moved, (anchors / "10.witness.cosigned").read_text().splitlines()[-1]))
+    said = run(*check, "--witness", line)
+    assert said.code == 1 and "does not fit the checkpoint and its time" in said.err
+
+    lie = anchors / "20.witness.cosigned"
+    text = lie.read_text().replace(moved, (anchors / "10.witness.cosigned").read_text().splitlines()[-1])
+    lie.unlink()
+    lie.write_text(text)
+    said = run(*verify, "--witness", line)
+    assert said.code == 1 and "20.witness.cosigned: the line of witness" in said.err, "a lie about another head too"

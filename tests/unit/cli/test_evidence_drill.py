@@ -77,6 +77,7 @@ WORDS = {
     "a bundle cut short": "its end was cut off",
     "white space put into a bundle": "not the canonical spelling",
     "one bit of a bundle, at 64 places": "was changed",
+    "a witness's line from under another head": "does not fit the checkpoint and its time",
     "a verdict left out, signed": "while no verdict was on record",
     "the arrival left out, signed": "names no parties",
     "a recorder opened before the verdict, signed": "while no verdict was on record",

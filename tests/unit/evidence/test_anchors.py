@@ -15,6 +15,7 @@ from gateway.evidence.errors import AnchorInvalid
 from gateway.evidence.timestamp import build_request, read_certificates
 from tests.support.authority import Authority
 from tests.support.heads import head_of, leaves_of
+from tests.support.witness import Cosigner
 from tests.unit.evidence.stories import KEY, ORIGIN, SIGNER, bundle_of, node_of
 
 BUNDLE = bundle_of()
@@ -106,6 +107,16 @@ LIES = {
     "an empty note": ({"5.checkpoint": b""}, "5.checkpoint is no checkpoint"),
     "a renamed note": ({"6.checkpoint": _signed(5)}, "was renamed"),
     "two histories": ({"5.checkpoint": _signed(5), "x-5.checkpoint": _signed(5, b"x" * 32)}, "the log was forked"),
+    "another key under a witness's line": (
+        {"5.w.cosigned": _signed(5, signer=Signer(ORIGIN, Ed25519PrivateKey.generate()))},
+        "5.w.cosigned is no checkpoint of this log",
+    ),
+    "another history a witness saw": (
+        {"5.checkpoint": _signed(5), "5.w.cosigned": _signed(5, b"x" * 32)},
+        "the log was forked",
+    ),
+    "a renamed cosigned note": ({"6.w.cosigned": _signed(5)}, "was renamed"),
+    "a stamp beside a cosigned note alone": ({"5.w.cosigned": _signed(5), "5.tsa.tsr": b""}, "which is not there"),
     "a stamp of nothing": ({"5.tsa.tsr": b""}, "5.tsa.tsr stamps 5.checkpoint, which is not there"),
 }
 
@@ -172,3 +183,13 @@ def test_what_anchors_hold_against_a_log() -> None:
     ]
     ((name, words),) = held(11, 11)
     assert name == "12.checkpoint" and "cut short or restored" in words
+
+
+def test_lines_of_several_witnesses_come_together_under_one_note() -> None:
+    note = head_of(leaves_of(5)).note
+    one, two = (Cosigner(name).cosign(note, 1) for name in ("one.example", "two.example"))
+    files = {"5.checkpoint": note, "5.a.cosigned": note + one, "5.b.cosigned": note + two + one}
+    (found,) = read_anchors({name: text.encode() for name, text in files.items()}, SIGNER.verifier)
+    assert found.file == "5.checkpoint" and found.note == note and found.full_note == note + one + two
+    (alone,) = read_anchors({"5.a.cosigned": (note + one).encode()}, SIGNER.verifier)
+    assert alone.full_note == note + one
