@@ -46,7 +46,7 @@ def read_anchors(files: Mapping[str, bytes], verifier: Verifier) -> list[Anchore
     key did not sign, two notes of one size with different roots, and a stamp without its note.
     """
     notes: dict[int, Anchored] = {}
-    for file, data in sorted(files.items()):
+    for file, data in sorted(files.items(), key=lambda item: (_rank(item[0]), item[0])):
         match, said = _NOTE.fullmatch(file), _SAID.fullmatch(file)
         size = match[1] if match else said[1] if said and said[3] == "cosigned" else None
         found = None if size is None else _own_note(file, data, verifier)
@@ -67,6 +67,11 @@ def read_anchors(files: Mapping[str, bytes], verifier: Verifier) -> list[Anchore
         if (said := _SAID.fullmatch(file)) and said[3] == "tsr" and f"{said[1]}.checkpoint" not in files:
             raise AnchorInvalid(f"{file} stamps {said[1]}.checkpoint, which is not there: it cannot be checked")
     return [notes[size] for size in sorted(notes)]
+
+
+def _rank(file: str) -> int:
+    """What is stamped is `SIZE.checkpoint`; copies elsewhere and cosigned ones may have further lines."""
+    return 2 if _SAID.fullmatch(file) else 0 if file.partition(".")[0].isdecimal() else 1
 
 
 def _own_note(file: str, data: bytes, verifier: Verifier) -> tuple[str, Checkpoint] | None:

@@ -191,5 +191,7 @@ def test_lines_of_several_witnesses_come_together_under_one_note() -> None:
     files = {"5.checkpoint": note, "5.a.cosigned": note + one, "5.b.cosigned": note + two + one}
     (found,) = read_anchors({name: text.encode() for name, text in files.items()}, SIGNER.verifier)
     assert found.file == "5.checkpoint" and found.note == note and found.full_note == note + one + two
+    (copied,) = read_anchors({"1-5.checkpoint": (note + one).encode(), "5.checkpoint": note.encode()}, SIGNER.verifier)
+    assert copied.note == note, "what is stamped is SIZE.checkpoint"
     (alone,) = read_anchors({"5.a.cosigned": (note + one).encode()}, SIGNER.verifier)
     assert alone.full_note == note + one
