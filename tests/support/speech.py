@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gateway.media import g711
 from gateway.media.g711 import Samples
-from gateway.ports.prompts import SPOKEN_PROMPT_NAMES
+from gateway.ports.prompts import ALSO_PROMPT_NAMES, SPOKEN_PROMPT_NAMES
 
 PROMPTS = Path(__file__).parents[2] / "ivr_prompts"
 LOCALES = ("de", "en", "es", "fr", "it", "pt")
@@ -83,7 +83,7 @@ def phrases(locales: tuple[str, ...] = LOCALES, shortest_s: float = 0.3, longest
     found = []
     for locale in locales:
         for path in sorted((PROMPTS / locale).glob("*.wav")):
-            if path.stem in SPOKEN_PROMPT_NAMES:
+            if path.stem in (*SPOKEN_PROMPT_NAMES, *ALSO_PROMPT_NAMES):
                 continue
             audio = read(f"{locale}/{path.stem}")
             for first, last in spoken(audio):

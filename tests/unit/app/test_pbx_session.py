@@ -637,6 +637,7 @@ async def test_an_agent_who_declined_is_an_uncovered_party_while_he_is_there(des
     comes(desk, "1.3", "carol")
     await desk.until(lambda: ("mute", None) in line(desk).did)
     assert list(session.call.holds) == ["uncovered_party:1.3"]
+    await desk.until(lambda: len(desk.facts("party.joined")) == 2)
     assert desk.facts("party.joined") == [
         {"party": "1.2", "covered": True, "kind": "employee"},
         {"party": "1.3", "covered": False, "kind": "employee", "declined": True},
