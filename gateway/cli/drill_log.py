@@ -28,6 +28,11 @@ CALL, OTHER_CALL, LYING_CALL = "drill-1", "drill-2", "drill-3"
 _SHARE = 2_000
 """Rows copied at a time."""
 
+_SEALED = (
+    """SELECT DISTINCT call_id FROM entries WHERE instr(data, CAST('"commitments":{"' AS BLOB)) ORDER BY call_id"""
+)
+"""Calls with commitments, by the canonical spelling. One whose erasure lies beyond the copied part needs one there."""
+
 Steps = list[tuple[str, dict[str, Json]]]
 
 _PARTIES: Json = [{"role": "caller", "kind": "customer"}, {"role": "agent", "kind": "employee"}]
@@ -176,47 +181,45 @@ class DrillFailed(RuntimeError):
     """The drill itself did not work: it shows nothing."""
 
 
-def prepare(folder: Path, source: Path | None, origin: str) -> Copy:
+def prepare(folder: Path, source: Path | None, origin: str, most: int = 0) -> Copy:
     """Return a sound log below *folder*: a copy of that in *source* if there is one, and the drill's own calls.
 
-    Raises `EvidenceUnavailable`, `OSError`.
+    *most*: only so many entries, from the first; 0: all. Raises `EvidenceUnavailable`, `OSError`.
     """
     copy = Copy(folder, origin)
     folder.mkdir(mode=0o700)
     sealed: Sequence[str] = ()
     signer = load_signer(copy.keys, origin, create=True)
     if source is not None:
-        sealed = _copy(EvidenceReader(source), copy, signer)
+        sealed = _copy(EvidenceReader(source), copy, signer, most)
     asyncio.run(_add_calls(copy, sealed))
     copy.anchors.mkdir(mode=0o700)
     copy.anchor()
     return copy
 
 
-def _copy(reader: EvidenceReader, copy: Copy, signer: Signer) -> Sequence[str]:
-    """Copy entries and tree; return the calls whose personal values stay behind."""
+def _copy(reader: EvidenceReader, copy: Copy, signer: Signer, most: int) -> Sequence[str]:
+    """Copy the entries and grow the tree over them; return the calls whose personal values stay behind."""
     engine = schema.open_engine(copy.path)
     with engine.connect() as target:
         schema.metadata.create_all(target)
         target.exec_driver_sql("BEGIN")
-        sealed: Sequence[str] = reader.read(partial(_copy_rows, target=target))
+        reader.read(partial(_copy_rows, target=target, most=most))
         target.execute(sa.update(schema.about).values(verifier_key=str(signer.verifier)))
-        size, blob = target.execute(sa.select(schema.tree.c.size, schema.tree.c.frontier)).one()
         target.exec_driver_sql("COMMIT")
     lock = ForkLock(copy.keys, signer)
-    hashes = [blob[at : at + merkle.HASH_BYTES] for at in range(0, len(blob), merkle.HASH_BYTES)]
-    lock.swap(Checkpoint(copy.origin, size, merkle.Frontier(size, hashes).root()))
+    lock.swap(copy.rebuild())
     lock.release()
-    return sealed
+    return [call for (call,) in copy.rows(_SEALED)]
 
 
-def _copy_rows(source: sa.Connection, target: sa.Connection) -> list[str]:
-    for table in (schema.about, schema.tree, schema.entries, schema.nodes):
-        for rows in source.execute(sa.select(table)).mappings().partitions(_SHARE):
-            target.execute(sa.insert(table), [dict(row) for row in rows])
-    joined = schema.entries.join(schema.personal, schema.entries.c.idx == schema.personal.c.idx)
-    query = sa.select(schema.entries.c.call_id).select_from(joined).distinct().order_by(schema.entries.c.call_id)
-    return list(source.execute(query).scalars())
+def _copy_rows(source: sa.Connection, target: sa.Connection, most: int) -> None:
+    """The first entries of a log are a log: it was one when there were no others."""
+    wanted = schema.entries.c.idx < most if most else sa.true()
+    for query in (sa.select(schema.about), sa.select(schema.tree), sa.select(schema.entries).where(wanted)):
+        table = query.get_final_froms()[0]
+        for rows in source.execute(query).mappings().partitions(_SHARE):
+            target.execute(sa.insert(schema.metadata.tables[str(table)]), [dict(row) for row in rows])
 
 
 async def _add_calls(copy: Copy, sealed: Iterable[str]) -> None:

@@ -53,8 +53,8 @@ class Finding:
 
 
 @within_reach()
-def run(config: Path | None, folder: Path | None, *, as_json: bool) -> int:
-    """Drill; 0 only when the log is sound and every damage to its copy was found."""
+def run(config: Path | None, folder: Path | None, most: int, *, as_json: bool) -> int:
+    """Drill on the first *most* entries, 0 for all; 0 only when the log is sound and every damage was found."""
     from gateway.bootstrap import Folders
 
     settings = settings_or_exit(config)
@@ -72,12 +72,13 @@ def run(config: Path | None, folder: Path | None, *, as_json: bool) -> int:
             return NO
     with _place(folder) as place:
         _be_quiet()
-        copy = prepare(place / "sound", source, settings.evidence.origin)
+        copy = prepare(place / "sound", source, settings.evidence.origin, most)
         findings = list(drill(copy, place, keep=folder is not None))
         stamps = sorted(folders.anchors.glob("*.tsr"))
         if stamps:
             findings.append(_foreign_stamp(copy, stamps[-1].read_bytes()))
-    return _report(findings, source, as_json, stamped=bool(stamps))
+        entries = copy.rows("SELECT count(*) FROM entries")[0][0]
+    return _report(findings, source, entries, as_json, stamped=bool(stamps))
 
 
 @contextmanager
@@ -218,16 +219,24 @@ def _file(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
-def _report(findings: list[Finding], source: Path | None, as_json: bool, *, stamped: bool) -> int:
+def _report(findings: list[Finding], source: Path | None, entries: int, as_json: bool, *, stamped: bool) -> int:
     missed = [finding for finding in findings if not finding.found]
     if as_json:
         listed = [{**asdict(finding), "found": finding.found} for finding in findings]
         log = None if source is None else str(source)
-        say_json({"ok": not missed, "log": log, "damages": listed, "not_tried": [] if stamped else [STAMP]})
+        say_json(
+            {
+                "ok": not missed,
+                "log": log,
+                "entries": entries,
+                "damages": listed,
+                "not_tried": [] if stamped else [STAMP],
+            }
+        )
     else:
         rows = [[item.damage, item.by or "NOT FOUND", item.words[0] if item.words else ""] for item in findings]
         table(["DAMAGE", "FOUND BY", "IN THESE WORDS"], rows)
-        what = "a log made for the drill" if source is None else f"a copy of {source}"
+        what = "a log made for the drill" if source is None else f"a copy of {source} ({entries} entries)"
         say(f"{len(findings)} damages to {what}: {len(findings) - len(missed)} found, {len(missed)} not")
         if not stamped:
             say(f"not tried: {STAMP}, because no time stamp is kept here")

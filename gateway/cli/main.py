@@ -420,13 +420,16 @@ def evidence_drill(
     folder: Annotated[
         Path | None, typer.Option("--dir", help="A new folder that keeps the damaged copies; without it they go away.")
     ] = None,
+    most: Annotated[
+        int, typer.Option("--entries", min=0, help="Copy only so many entries, from the first; 0: all of them.")
+    ] = 2_000,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Damage a copy of the log in some fifty ways; exits 0 only when each is found. The log itself is only read."""
     from gateway.cli import evidence_drill as work
 
-    raise typer.Exit(work.run(config, folder, as_json=as_json))
+    raise typer.Exit(work.run(config, folder, most, as_json=as_json))
 
 
 @keys.command("create")

@@ -146,10 +146,17 @@ def test_the_real_log_is_copied_and_only_read(config: Path, var: Path, tmp_path:
     assert beside.pop("evidence.db-wal", 0) == 0 and set(beside) <= {"evidence.db-shm"}, "SQLite's, of any reader"
     kept = contents(tmp_path / "kept")
     assert b"call-1" in kept["sound/evidence.db"], "the copy is one of the real log"
+    assert said.json["entries"] == 21 + 2 + 11 + 10, "the log's, two erasures of the copy, and the drill's own"
     key, head = before["keys/log.key"], before["keys/log.pub"].strip()
     for name, data in kept.items():
         assert NUMBER.encode() not in data and b"Marker" not in data, f"{name} holds a personal value"
         assert key not in data and head not in data, f"{name} has to do with the real key"
+
+
+def test_of_a_long_log_the_first_entries_will_do(config: Path, var: Path) -> None:
+    """Cut in the middle of the second call."""
+    said = run("evidence", "drill", "--entries", "13", "--json", "--config", config)
+    assert said.code == 0 and said.json["ok"] and said.json["entries"] == 13 + 2 + 11 + 10
 
 
 def test_copies_go_away(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
