@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.store.evidence_log import SqliteEvidenceLog
+from gateway.adapters.store.evidence_log import DatabaseEvidenceLog, PostgresEvidenceLog, SqliteEvidenceLog
 from gateway.evidence import canonical, merkle
 from gateway.evidence.bundle import verify_bundle
 from gateway.ports.evidence import EntryRefused, EvidenceLog, EvidenceUnavailable, FakeEvidenceLog
@@ -14,12 +14,18 @@ from gateway.ports.evidence import EntryRefused, EvidenceLog, EvidenceUnavailabl
 PARTIES = {"parties": [{"role": "caller", "kind": "customer"}]}
 
 
-@pytest.fixture(params=["fake", "sqlite"])
+@pytest.fixture(params=["fake", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EvidenceLog]:
     if request.param == "fake":
         yield FakeEvidenceLog(origin="gateway.example/log")
         return
-    real = SqliteEvidenceLog(tmp_path / "evidence.db", tmp_path / "keys", "gateway.example/log")
+    real: DatabaseEvidenceLog
+    if request.param == "sqlite":
+        real = SqliteEvidenceLog(tmp_path / "evidence.db", tmp_path / "keys", "gateway.example/log")
+    else:
+        cluster = request.getfixturevalue("postgres_cluster")
+        server = cluster.server(request.getfixturevalue("postgres_database"))
+        real = PostgresEvidenceLog(server, tmp_path / "keys", "gateway.example/log")
     yield real
     await real.aclose()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapters.store.postgresql import REGISTRY_SCHEMA, PostgresSchema
 from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys, SqliteCallRegistry
 from gateway.ports.registry import ApiKeys, CallRegistry, FakeApiKeys, FakeCallRegistry, PbxPlace, RegistryUnavailable
 
@@ -27,12 +28,17 @@ class Ticking:
 Opened = tuple[CallRegistry, ApiKeys]
 
 
-@pytest.fixture(params=["fake", "sqlite"])
+@pytest.fixture(params=["fake", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opened]:
     if request.param == "fake":
         yield FakeCallRegistry(clock=Ticking()), FakeApiKeys(clock=Ticking())
         return
-    database = RegistryDatabase(tmp_path / "gateway.db")
+    if request.param == "sqlite":
+        database = RegistryDatabase(tmp_path / "gateway.db")
+    else:
+        cluster = request.getfixturevalue("postgres_cluster")
+        server = cluster.server(request.getfixturevalue("postgres_database"))
+        database = RegistryDatabase(PostgresSchema(server, REGISTRY_SCHEMA))
     yield SqliteCallRegistry(database, clock=Ticking()), SqliteApiKeys(database, clock=Ticking())
     await database.aclose()
 

@@ -1,4 +1,4 @@
-"""The log of evidence on SQLite."""
+"""The log of evidence, on SQLite or PostgreSQL."""
 
 import asyncio
 import secrets
@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import schema
+from gateway.adapters.store import migrations, schema
+from gateway.adapters.store.databases import Database, DatabaseUnusable, SqliteFile
 from gateway.adapters.store.faults import STRANGE, STRANGE_VALUES, describe
 from gateway.adapters.store.files import AlreadyRunning, FileLock, private_folder
 from gateway.adapters.store.fsck import FsckProblem, check_log
 from gateway.adapters.store.log_key import HEAD_FILE, ForkLock, load_signer
+from gateway.adapters.store.postgresql import PostgresSchema, PostgresServer, log_schema
 from gateway.adapters.store.tree_state import read_node
 from gateway.adapters.store.writer import Append, LogWriter, Sign, WriterStatistics
 from gateway.evidence import canonical, merkle
@@ -32,11 +34,11 @@ def _now() -> datetime:
 
 
 class EvidenceReader:
-    """Reads the log in *path* beside the process that writes it. Blocking; any thread may call it."""
+    """Reads the log in *place* beside the process that writes it. Blocking; any thread may call it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._engine = schema.open_reader(path)
+    def __init__(self, place: Path | Database) -> None:
+        self._database = SqliteFile(place) if isinstance(place, Path) else place
+        self._engine = self._database.reader()
 
     def entries(self, call_id: str) -> Sequence[Entry]:
         """Return the call's entries in order. Raises `KeyError`, `EvidenceUnavailable`."""
@@ -54,9 +56,9 @@ class EvidenceReader:
         """Run *work* in one read transaction: what it sees belongs together, and writers do not wait for it."""
         try:
             with self._engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN")
+                connection.exec_driver_sql(self._database.begin_reading)
                 return work(connection, *arguments)
-        except (sa.exc.SQLAlchemyError, OSError) as error:
+        except (sa.exc.SQLAlchemyError, OSError, DatabaseUnusable) as error:
             reason = describe(error)
         except EvidenceInvalid as error:
             reason = f"it holds damaged evidence ({error}): `evidence fsck` says where"
@@ -66,55 +68,44 @@ class EvidenceReader:
             if isinstance(error, KeyError):
                 raise
             reason = str(error)
-        raise EvidenceUnavailable(f"the evidence database {self._path} cannot be read: {reason}")
+        raise EvidenceUnavailable(f"the evidence database {self._database.label} cannot be read: {reason}")
 
 
-class SqliteEvidenceLog:
-    """`EvidenceLog` in one SQLite file, with the log's key and fork lock in a folder of their own.
+class DatabaseEvidenceLog:
+    """`EvidenceLog` in a database, with the log's key and fork lock in a folder of their own.
 
     The constructor opens everything (it blocks, briefly) and raises `ForkDetected` when the database is not
     the one this key signed last, `EvidenceUnavailable` when it cannot be opened, another process has it or the key
     is damaged, `OSError` when the key is missing or could be read by others. The reader methods may be used from any
-    task.
+    task. *lock*: held for the log's life, and let go of at its end.
     """
 
     def __init__(
         self,
-        path: Path,
+        database: Database,
         keys_dir: Path,
         origin: str,
         *,
+        lock: FileLock | None = None,
         clock: Callable[[], datetime] = _now,
         mono_ns: Callable[[], int] = time.monotonic_ns,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        canonical.check_origin(origin)
-        self._path = path
         self._keys_dir = keys_dir
         self._clock = clock
         self._randomness = randomness
-        self._released = False
-        private_folder(path.parent)
-        fresh = not path.exists()
-        path.touch(mode=0o600)
+        self._locks: list[FileLock | ForkLock] = [] if lock is None else [lock]
         try:
-            self._lock = FileLock(path.with_name(f"{path.name}.lock"))
-        except AlreadyRunning as error:
-            raise ForkDetected(f"a second instance: {error}") from None
-        try:
-            self._signer = load_signer(keys_dir, origin, create=fresh or not path.stat().st_size)
-            self._fork_lock = _take_fork_lock(keys_dir, self._signer)
+            self._signer = load_signer(keys_dir, origin, create=not _exists(database))
+            fork_lock = _take_fork_lock(keys_dir, self._signer)
+            self._locks.insert(0, fork_lock)
+            self._writer = LogWriter(database, self._signer, fork_lock, mono_ns)
+            self._reader = EvidenceReader(database)
+            self._writer.start()
         except BaseException as error:
-            self._lock.release()
+            self._release()
             if isinstance(error, ValueError):
                 raise EvidenceUnavailable(str(error)) from None
-            raise
-        self._writer = LogWriter(schema.open_engine(path), self._signer, self._fork_lock, mono_ns)
-        self._reader = EvidenceReader(path)
-        try:
-            self._writer.start()
-        except BaseException:
-            self._release()
             raise
 
     @property
@@ -180,10 +171,8 @@ class SqliteEvidenceLog:
         self._release()
 
     def _release(self) -> None:
-        if not self._released:
-            self._released = True
-            self._fork_lock.release()
-            self._lock.release()
+        while self._locks:
+            self._locks.pop(0).release()
 
     def _build(self, connection: sa.Connection, call_id: str, note: str) -> bytes:
         head, _ = parse_checkpoint(note)
@@ -205,6 +194,37 @@ class SqliteEvidenceLog:
         return build_bundle(call_id, logged, note, openings_of(connection, call_id, head.size), self._signer)
 
 
+class SqliteEvidenceLog(DatabaseEvidenceLog):
+    """The log in the file *path*."""
+
+    def __init__(self, path: Path, keys_dir: Path, origin: str, **ports: Any) -> None:
+        canonical.check_origin(origin)
+        private_folder(path.parent)
+        path.touch(mode=0o600)
+        try:
+            lock = FileLock(path.with_name(f"{path.name}.lock"))
+        except AlreadyRunning as error:
+            raise ForkDetected(f"a second instance: {error}") from None
+        super().__init__(SqliteFile(path), keys_dir, origin, lock=lock, **ports)
+
+
+class PostgresEvidenceLog(DatabaseEvidenceLog):
+    """The log *origin* in a schema of its own on *server*."""
+
+    def __init__(self, server: PostgresServer, keys_dir: Path, origin: str, **ports: Any) -> None:
+        canonical.check_origin(origin)
+        super().__init__(PostgresSchema(server, log_schema(origin)), keys_dir, origin, **ports)
+
+
+def _exists(database: Database) -> bool:
+    """Whether there is a log already, whose key must not be made anew. Raises `EvidenceUnavailable`."""
+    try:
+        return database.exists()
+    except (sa.exc.SQLAlchemyError, DatabaseUnusable) as error:
+        reason = describe(error)
+    raise EvidenceUnavailable(f"the evidence database {database.label} cannot be opened: {reason}")
+
+
 def _take_fork_lock(keys_dir: Path, signer: Signer) -> ForkLock:
     try:
         return ForkLock(keys_dir, signer)
@@ -213,6 +233,7 @@ def _take_fork_lock(keys_dir: Path, signer: Signer) -> ForkLock:
 
 
 def _about(connection: sa.Connection) -> None:
+    migrations.check(connection, migrations.EVIDENCE)
     for table in schema.metadata.sorted_tables:
         connection.execute(sa.select(table).limit(1)).first()
 
@@ -231,8 +252,8 @@ def _calls(connection: sa.Connection) -> list[LoggedCall]:
         sa.select(first.c.call_id, first.c.data, sa.func.count(schema.entries.c.idx))
         .join(schema.entries, schema.entries.c.call_id == first.c.call_id)
         .where(first.c.seq == 0)
-        .group_by(first.c.call_id)
-        .order_by(sa.func.min(first.c.idx))
+        .group_by(first.c.idx)
+        .order_by(first.c.idx)
     )
     return [LoggedCall(call_id, canonical.decode(data).at, count) for call_id, data, count in connection.execute(query)]
 

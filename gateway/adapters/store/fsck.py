@@ -7,7 +7,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from gateway.adapters.store import schema
+from gateway.adapters.store import migrations, schema
+from gateway.adapters.store.databases import Database, SqliteFile
 from gateway.adapters.store.faults import STRANGE, STRANGE_VALUES
 from gateway.evidence import canonical, merkle
 from gateway.evidence.anchors import Anchored, contradictions, read_anchors
@@ -33,15 +34,15 @@ class FsckProblem:
         return f"{self.where}: {self.what}"
 
 
-def fsck(path: Path, keys_dir: Path) -> list[FsckProblem]:
-    """Check the log in *path* against the public key and the fork lock in *keys_dir*, without the gateway.
+def fsck(place: Path | Database, keys_dir: Path) -> list[FsckProblem]:
+    """Check the log in *place* against the public key and the fork lock in *keys_dir*, without the gateway.
 
     Raises `KeyInvalid` and `OSError` when there is no public key to check with.
     """
     verifier = _public_key(keys_dir / "log.pub")
-    engine = schema.open_reader(path)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN")
+    database = SqliteFile(place) if isinstance(place, Path) else place
+    with database.reader().connect() as connection:
+        connection.exec_driver_sql(database.begin_reading)
         return check_log(connection, verifier, keys_dir / "log.head")
 
 
@@ -109,7 +110,9 @@ class _Check:
         self._erased: dict[str, int] = {}
 
     def database(self) -> Iterator[FsckProblem]:
-        """SQLite's own check of its pages and indexes."""
+        """SQLite's own check of its pages and indexes. PostgreSQL has none to call: damage shows when it is read."""
+        if self._connection.dialect.name != "sqlite":
+            return
         for row in self._connection.exec_driver_sql("PRAGMA integrity_check"):
             if row[0] != "ok":
                 yield FsckProblem("the database file", "SQLite finds its pages damaged")
@@ -126,7 +129,7 @@ class _Check:
 
     def about(self) -> Iterator[FsckProblem]:
         row = self._connection.execute(sa.select(schema.about)).first()
-        if row is None or row.schema_version != schema.SCHEMA_VERSION:
+        if row is None or row.schema_version != int(migrations.EVIDENCE.newest):
             yield FsckProblem("the database", "is of another version than this program")
         elif (row.origin, row.verifier_key) != (self._verifier.name, str(self._verifier)):
             yield FsckProblem("the database", f"is of another log or key than {self._verifier.label}")
@@ -135,7 +138,8 @@ class _Check:
 
     def log(self) -> Iterator[FsckProblem]:
         """Walk all entries in order and rebuild the tree from their bytes alone."""
-        rows = self._connection.execute(sa.select(schema.entries).order_by(schema.entries.c.idx))
+        query = sa.select(schema.entries).order_by(schema.entries.c.idx)
+        rows = self._connection.execute(query, execution_options={"yield_per": _CHUNK})
         expected = 0
         for row in rows:
             if row.idx >= self._loaded:

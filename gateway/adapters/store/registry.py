@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.adapters.store.registry_database import RegistryDatabase as RegistryDatabase
-from gateway.adapters.store.registry_database import api_keys as _api_keys
-from gateway.adapters.store.registry_database import calls as _calls
-from gateway.adapters.store.registry_database import recordings as _recordings
+from gateway.adapters.store.registry_tables import api_keys as _api_keys
+from gateway.adapters.store.registry_tables import calls as _calls
+from gateway.adapters.store.registry_tables import recordings as _recordings
 from gateway.ports.registry import ApiKey, CallRecord, RecordingRecord, secret_matches, spell_key, split_key
 
 
@@ -20,7 +20,7 @@ def _now() -> datetime:
 
 
 class SqliteCallRegistry:
-    """`CallRegistry` on SQLite."""
+    """`CallRegistry` in the registry's database, SQLite or PostgreSQL."""
 
     def __init__(self, database: RegistryDatabase, *, clock: Callable[[], datetime] = _now) -> None:
         self._work = database.work
@@ -97,7 +97,8 @@ class SqliteCallRegistry:
         await self._shred(
             lambda connection: _update(
                 connection, _recordings.c.recording, recording, wrapped_key=b"", state="destroyed"
-            )
+            ),
+            _recordings.name,
         )
 
     async def recording(self, recording: str) -> RecordingRecord:
@@ -120,7 +121,7 @@ class SqliteCallRegistry:
 
 
 class SqliteApiKeys:
-    """`ApiKeys` on SQLite."""
+    """`ApiKeys` in the registry's database, SQLite or PostgreSQL."""
 
     def __init__(
         self,

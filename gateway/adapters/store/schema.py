@@ -9,15 +9,18 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.pool import NullPool
 
-SCHEMA_VERSION = 1
+from gateway.adapters.store.sweeping import keep_swept
+
+Whole = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""A whole number of 64 bits: SQLite calls it INTEGER, and nothing else makes a row's number of it."""
 
 metadata = sa.MetaData()
 
 about = sa.Table(
     "about",
     metadata,
-    sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True),
-    sa.Column("schema_version", sa.Integer, nullable=False),
+    sa.Column("id", Whole, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    sa.Column("schema_version", Whole, nullable=False),
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("verifier_key", sa.Text, nullable=False),
 )
@@ -25,8 +28,8 @@ about = sa.Table(
 tree = sa.Table(
     "tree",
     metadata,
-    sa.Column("id", sa.Integer, sa.CheckConstraint("id = 1"), primary_key=True),
-    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("id", Whole, sa.CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    sa.Column("size", Whole, nullable=False),
     sa.Column("frontier", sa.LargeBinary, nullable=False),
 )
 """The frontier: hashes of the complete subtrees, largest first, 32 bytes each."""
@@ -34,9 +37,9 @@ tree = sa.Table(
 entries = sa.Table(
     "entries",
     metadata,
-    sa.Column("idx", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("idx", Whole, primary_key=True, autoincrement=False),
     sa.Column("call_id", sa.Text, nullable=False),
-    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("seq", Whole, nullable=False),
     sa.Column("leaf_hash", sa.LargeBinary, nullable=False),
     sa.Column("data", sa.LargeBinary, nullable=False),
     sa.UniqueConstraint("call_id", "seq"),
@@ -45,8 +48,8 @@ entries = sa.Table(
 nodes = sa.Table(
     "nodes",
     metadata,
-    sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("idx", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("level", Whole, primary_key=True, autoincrement=False),
+    sa.Column("idx", Whole, primary_key=True, autoincrement=False),
     sa.Column("hash", sa.LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -55,13 +58,14 @@ nodes = sa.Table(
 personal = sa.Table(
     "personal",
     metadata,
-    sa.Column("idx", sa.Integer, sa.ForeignKey("entries.idx"), primary_key=True, autoincrement=False),
+    sa.Column("idx", Whole, sa.ForeignKey("entries.idx"), primary_key=True, autoincrement=False),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("salt", sa.LargeBinary, nullable=False),
     sa.Column("value", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
 """Openings of commitments. Deleting rows here erases the person and leaves every proof intact."""
+keep_swept(personal)
 
 
 def open_engine(path: Path) -> sa.Engine:

@@ -1,8 +1,9 @@
 """The one thread that writes the log: whatever waits when it is free goes into one commit.
 
 Nothing waits for a timer. A receipt leaves after COMMIT returned, and COMMIT returns after the write-ahead log
-reached the disk (synchronous=FULL). After any failure the connection is thrown away and the state is read again
-from the database, so that what memory believes is never more than what the disk holds.
+reached the disk (SQLite: synchronous=FULL; PostgreSQL: synchronous_commit=on). After any failure the connection is
+thrown away and the state is read again from the database, so that what memory believes is never more than what the
+disk holds.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +19,11 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from gateway.adapters.store import schema
+from gateway.adapters.store import migrations, schema
+from gateway.adapters.store.databases import Database, DatabaseUnusable
 from gateway.adapters.store.faults import describe
 from gateway.adapters.store.log_key import ForkLock
+from gateway.adapters.store.migrations import transaction
 from gateway.adapters.store.tree_state import Tail, TreeState, find_tail, load_state, read_node, save_frontier
 from gateway.evidence import canonical, merkle
 from gateway.evidence.canonical import Entry
@@ -38,6 +41,9 @@ CHECKPOINT_EVERY_S = 1.0
 """An idle log signs its head this long after the last signature."""
 CHECKPOINT_LATEST_S = 5.0
 """A busy log signs its head between two commits at least this often."""
+
+QUIET_S = 1.0
+"""A connection over a network that was not used for so long is tried before work is given to it."""
 
 _INSERT_ENTRIES = sa.insert(schema.entries)
 _INSERT_NODES = sa.insert(schema.nodes)
@@ -84,10 +90,11 @@ class LogWriter:
     """Owns the database's only writing connection. `submit` may be called from any event loop's thread."""
 
     def __init__(
-        self, engine: sa.Engine, signer: Signer, fork_lock: ForkLock, mono_ns: Callable[[], int] = time.monotonic_ns
+        self, database: Database, signer: Signer, fork_lock: ForkLock, mono_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
         self.statistics = WriterStatistics()
-        self._engine = engine
+        self._database = database
+        self._engine = database.writer()
         self._signer = signer
         self._fork_lock = fork_lock
         self._mono_ns = mono_ns
@@ -95,7 +102,7 @@ class LogWriter:
         self._connection: sa.Connection | None = None
         self._state: TreeState | None = None
         self._durable = Checkpoint(signer.verifier.name, 0, merkle.EMPTY_ROOT)
-        self._signed_at = time.monotonic()
+        self._signed_at = self._used_at = time.monotonic()
         self._fork: ForkDetected | None = None
         self._closing = threading.Lock()
         self._closed = False
@@ -171,8 +178,8 @@ class LogWriter:
 
         def attempt() -> None:
             connection, state = self._opened()
-            batch = _Batch(self._signer.verifier.name, state, connection)
-            with _transaction(connection):
+            batch = _Batch(self._signer.verifier.name, state, connection, self._database.refuses)
+            with transaction(connection, self._database.begin):
                 written = [(job.future, batch.add(job)) for job in jobs]
                 batch.write()
             durable = self._mono_ns()
@@ -187,22 +194,24 @@ class LogWriter:
         if failure is None:
             self.statistics.commits += 1
             if any(job.erase for job in jobs):
-                self._empty_write_ahead_log()
+                self._shred_erased()
             return outcomes
         self._reset()
         self.statistics.failed_commits += 1
         _log.error("evidence not durable", reason=str(failure), waiting=len(jobs))
         return [(job.future, type(failure)(str(failure))) for job in jobs]
 
-    def _empty_write_ahead_log(self) -> None:
-        """Overwrite what was just erased: the write-ahead log still holds the pages as they were."""
+    def _shred_erased(self) -> None:
+        """Destroy what was just erased as far as the database reaches. The entry that says so is durable already."""
         if self._connection is not None:
-            with contextlib.suppress(sa.exc.SQLAlchemyError):
-                self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            try:
+                self._database.shred(self._connection, schema.personal.name)
+            except sa.exc.SQLAlchemyError as error:
+                _log.warning("erased values not swept yet", reason=describe(error))
 
     def _attempt(self, action: Callable[[], None]) -> EvidenceUnavailable | None:
         """Like the function; a fork is final, nothing more is written or signed after one."""
-        failure = self._fork or _attempt(action, str(self._engine.url.database))
+        failure = self._fork or _attempt(action, self._database.label)
         if isinstance(failure, ForkDetected):
             self._fork = failure
         return failure
@@ -241,7 +250,8 @@ class LogWriter:
 
     def _open(self) -> None:
         connection = self._connect()
-        schema_check(connection, self._signer)
+        migrations.prepare(connection, self._database, migrations.EVIDENCE)
+        own_log(connection, self._signer, self._database.begin)
         _, state = self._opened()
         last = self._fork_lock.load()
         if last is not None:
@@ -255,9 +265,21 @@ class LogWriter:
         self._durable = Checkpoint(self._signer.verifier.name, state.frontier.size, state.frontier.root())
 
     def _connect(self) -> sa.Connection:
+        now, before = time.monotonic(), self._used_at
+        self._used_at = now
+        if self._connection is not None and self._database.remote and now - before > QUIET_S:
+            self._try_connection(self._connection)
         if self._connection is None:
             self._connection = self._engine.connect()
+            self._database.claim(self._connection, alone=True)
         return self._connection
+
+    def _try_connection(self, connection: sa.Connection) -> None:
+        try:
+            connection.exec_driver_sql("SELECT 1")
+        except sa.exc.SQLAlchemyError as error:
+            _log.warning("database connection lost while idle", reason=describe(error))
+            self._reset()
 
     def _opened(self) -> tuple[sa.Connection, TreeState]:
         """Return connection and state; after a failure both are new, and checked against what was acknowledged."""
@@ -273,7 +295,7 @@ class LogWriter:
         size = state.frontier.size
         if size < old.size:
             raise ForkDetected(
-                f"{self._engine.url.database} holds {size} entries, but a tree of {old.size} {what}: "
+                f"{self._database.label} holds {size} entries, but a tree of {old.size} {what}: "
                 "the database was restored from a backup, replaced or cut short"
             )
         if merkle.root_at(old.size, lambda level, index: read_node(connection, level, index)) != old.root:
@@ -305,7 +327,8 @@ class _Row:
 class _Batch:
     """The entries of one commit: built on a copy of the state, so that a failure leaves nothing behind."""
 
-    def __init__(self, origin: str, state: TreeState, connection: sa.Connection) -> None:
+    def __init__(self, origin: str, state: TreeState, connection: sa.Connection, refuses: Callable[[str], str]) -> None:
+        self._refuses = refuses
         self.frontier = state.frontier.copy()
         self.tails: dict[str, Tail] = {}
         self.rows: list[_Row] = []
@@ -317,6 +340,9 @@ class _Batch:
 
     def add(self, job: Append) -> _Row | EntryRefused:
         """Place the job's entry at the end of the log; an entry that cannot be written fails alone."""
+        for text in (job.call_id, *(value for _, value in job.sealed.values())):
+            if reason := self._refuses(text):
+                return EntryRefused(reason)
         tail = self.tails.get(job.call_id) or self._known.get(job.call_id) or find_tail(self._connection, job.call_id)
         try:
             entry = Entry(
@@ -364,36 +390,22 @@ class _Batch:
         save_frontier(self._connection, self.frontier)
 
 
-def schema_check(connection: sa.Connection, signer: Signer) -> None:
-    """Make the tables of a new database; refuse one of another log, key or version (`ForkDetected`)."""
-    with _transaction(connection):
-        schema.metadata.create_all(connection)
+def own_log(connection: sa.Connection, signer: Signer, begin: str) -> None:
+    """Note in a new database whose log it is; refuse one of another log or key (`ForkDetected`)."""
+    with transaction(connection, begin):
         known = connection.execute(sa.select(schema.about)).first()
         key = str(signer.verifier)
         if known is None:
-            about = {"schema_version": schema.SCHEMA_VERSION, "origin": signer.verifier.name, "verifier_key": key}
+            version = int(migrations.EVIDENCE.newest)
+            about = {"schema_version": version, "origin": signer.verifier.name, "verifier_key": key}
             connection.execute(sa.insert(schema.about), {"id": 1, **about})
             connection.execute(sa.insert(schema.tree), {"id": 1, "size": 0, "frontier": b""})
             return
-    if known.schema_version != schema.SCHEMA_VERSION:
-        raise ForkDetected(f"the database has schema {known.schema_version}, this program {schema.SCHEMA_VERSION}")
     if (known.origin, known.verifier_key) != (signer.verifier.name, key):
         raise ForkDetected(
             f"the database is the log '{known.origin}' of another key than {signer.verifier.label}: "
             "put evidence.origin or keys/log.key back as they were"
         )
-
-
-@contextlib.contextmanager
-def _transaction(connection: sa.Connection) -> Iterator[None]:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.exec_driver_sql("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sa.exc.SQLAlchemyError):
-            connection.exec_driver_sql("ROLLBACK")
-        raise
 
 
 def _attempt(action: Callable[[], None], database: str) -> EvidenceUnavailable | None:
@@ -402,6 +414,8 @@ def _attempt(action: Callable[[], None], database: str) -> EvidenceUnavailable |
         action()
     except EvidenceUnavailable as error:
         return type(error)(str(error))
+    except DatabaseUnusable as error:
+        return EvidenceUnavailable(f"the evidence database {database} cannot be used: {error}")
     except _STORE_ERRORS as error:
         return EvidenceUnavailable(f"the evidence database {database} failed: {describe(error)}")
     except Exception as error:  # a fault of ours must not leave waiters hanging
