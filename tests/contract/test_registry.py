@@ -28,17 +28,20 @@ class Ticking:
 Opened = tuple[CallRegistry, ApiKeys]
 
 
+def open_database(request: pytest.FixtureRequest, folder: Path) -> RegistryDatabase:
+    if request.param == "sqlite":
+        return RegistryDatabase(folder / "gateway.db")
+    cluster = request.getfixturevalue("postgres_cluster")
+    server = cluster.server(request.getfixturevalue("postgres_database"))
+    return RegistryDatabase(PostgresSchema(server, REGISTRY_SCHEMA))
+
+
 @pytest.fixture(params=["fake", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opened]:
     if request.param == "fake":
         yield FakeCallRegistry(clock=Ticking()), FakeApiKeys(clock=Ticking())
         return
-    if request.param == "sqlite":
-        database = RegistryDatabase(tmp_path / "gateway.db")
-    else:
-        cluster = request.getfixturevalue("postgres_cluster")
-        server = cluster.server(request.getfixturevalue("postgres_database"))
-        database = RegistryDatabase(PostgresSchema(server, REGISTRY_SCHEMA))
+    database = open_database(request, tmp_path)
     yield SqliteCallRegistry(database, clock=Ticking()), SqliteApiKeys(database, clock=Ticking())
     await database.aclose()
 
@@ -91,6 +94,27 @@ async def test_open_calls_are_those_to_recover(registry: CallRegistry) -> None:
     await registry.call_ended("a", verdict="refused")
     assert [call.call_id for call in await registry.open_calls()] == ["b", "c"]
     assert [call.call_id for call in await registry.calls(limit=2)] == ["c", "a"]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+async def shared(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RegistryDatabase]:
+    opened = open_database(request, tmp_path)
+    yield opened
+    await opened.aclose()
+
+
+async def test_gateways_that_share_a_registry_recover_their_own_calls(shared: RegistryDatabase) -> None:
+    one, other = (SqliteCallRegistry(shared, node=node, clock=Ticking()) for node in ("one/log", "other/log"))
+    for registry, call in ((one, "call1"), (other, "call2")):
+        await start(registry, call)
+        await record(registry, f"{call}-1", call)
+    assert [call.call_id for call in await one.open_calls()] == ["call1"]
+    assert [recording.recording for recording in await other.open_recordings()] == ["call2-1"]
+    assert {call.call_id for call in await one.calls()} == {"call1", "call2"}, "everybody sees what there was"
+    assert [recording.recording for recording in await one.recordings("call2")] == ["call2-1"]
+    await one.call_ended("call1", verdict="granted")
+    assert list(await one.open_calls()) == []
+    assert [call.call_id for call in await other.open_calls()] == ["call2"]
 
 
 async def test_a_recording_lives_from_its_opening_to_its_destruction(registry: CallRegistry) -> None:

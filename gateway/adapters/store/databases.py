@@ -1,10 +1,13 @@
 """What the log and the registry need of the database they live in, and the embedded one: a file of SQLite."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy as sa
 
+from gateway.adapters.store.files import AlreadyRunning, FileLock
 from gateway.adapters.store.schema import open_engine, open_reader
 
 
@@ -44,6 +47,10 @@ class Database(Protocol):
         Raises `DatabaseUnusable`."""
         ...
 
+    def held(self) -> AbstractContextManager[object]:
+        """Keep the gateway from starting meanwhile, where the connection cannot. Raises `DatabaseUnusable`."""
+        ...
+
     def make_room(self, connection: sa.Connection) -> None:
         """Inside the transaction that makes the first tables: keep others from making them too."""
         ...
@@ -81,10 +88,21 @@ class SqliteFile:
         return open_reader(self.path)
 
     def exists(self) -> bool:
-        return self.path.exists() and bool(self.path.stat().st_size)
+        return self.path.exists()
 
     def claim(self, connection: sa.Connection, *, alone: bool) -> None:
-        """A file lock of the log's own does this, and SQLite's lock for each transaction."""
+        """A file lock does this, and SQLite's lock for each transaction."""
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        try:
+            lock = FileLock(self.path.with_name(f"{self.path.name}.lock"))
+        except AlreadyRunning as error:
+            raise DatabaseUnusable(f"{error}: stop the gateway first") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def make_room(self, connection: sa.Connection) -> None:
         """`BEGIN IMMEDIATE` has."""

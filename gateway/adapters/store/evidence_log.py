@@ -77,7 +77,7 @@ class DatabaseEvidenceLog:
     The constructor opens everything (it blocks, briefly) and raises `ForkDetected` when the database is not
     the one this key signed last, `EvidenceUnavailable` when it cannot be opened, another process has it or the key
     is damaged, `OSError` when the key is missing or could be read by others. The reader methods may be used from any
-    task. *lock*: held for the log's life, and let go of at its end.
+    task. *lock*: held for the log's life, and let go of at its end. *new*: the log is being made, and its key with it.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class DatabaseEvidenceLog:
         keys_dir: Path,
         origin: str,
         *,
+        new: bool,
         lock: FileLock | None = None,
         clock: Callable[[], datetime] = _now,
         mono_ns: Callable[[], int] = time.monotonic_ns,
@@ -96,7 +97,7 @@ class DatabaseEvidenceLog:
         self._randomness = randomness
         self._locks: list[FileLock | ForkLock] = [] if lock is None else [lock]
         try:
-            self._signer = load_signer(keys_dir, origin, create=not _exists(database))
+            self._signer = load_signer(keys_dir, origin, create=new)
             fork_lock = _take_fork_lock(keys_dir, self._signer)
             self._locks.insert(0, fork_lock)
             self._writer = LogWriter(database, self._signer, fork_lock, mono_ns)
@@ -200,12 +201,14 @@ class SqliteEvidenceLog(DatabaseEvidenceLog):
     def __init__(self, path: Path, keys_dir: Path, origin: str, **ports: Any) -> None:
         canonical.check_origin(origin)
         private_folder(path.parent)
+        fresh = not path.exists()
         path.touch(mode=0o600)
         try:
             lock = FileLock(path.with_name(f"{path.name}.lock"))
         except AlreadyRunning as error:
             raise ForkDetected(f"a second instance: {error}") from None
-        super().__init__(SqliteFile(path), keys_dir, origin, lock=lock, **ports)
+        new = fresh or not path.stat().st_size
+        super().__init__(SqliteFile(path), keys_dir, origin, new=new, lock=lock, **ports)
 
 
 class PostgresEvidenceLog(DatabaseEvidenceLog):
@@ -213,11 +216,12 @@ class PostgresEvidenceLog(DatabaseEvidenceLog):
 
     def __init__(self, server: PostgresServer, keys_dir: Path, origin: str, **ports: Any) -> None:
         canonical.check_origin(origin)
-        super().__init__(PostgresSchema(server, log_schema(origin)), keys_dir, origin, **ports)
+        database = PostgresSchema(server, log_schema(origin))
+        super().__init__(database, keys_dir, origin, new=not is_there(database), **ports)
 
 
-def _exists(database: Database) -> bool:
-    """Whether there is a log already, whose key must not be made anew. Raises `EvidenceUnavailable`."""
+def is_there(database: Database) -> bool:
+    """Whether there is a log already. Raises `EvidenceUnavailable`, and `OSError` for a folder that may not be seen."""
     try:
         return database.exists()
     except (sa.exc.SQLAlchemyError, DatabaseUnusable) as error:

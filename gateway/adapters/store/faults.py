@@ -59,6 +59,8 @@ _SAID = (
 _UNREACHED = "08001 (the server cannot be reached, or refuses the connection: is it running, and does `psql` connect?)"
 
 
+UNUSABLE = (sa.exc.SQLAlchemyError, DatabaseUnusable)
+"""What opening a database raises, and `describe` has words for."""
 STRANGE_VALUES = (TypeError, ValueError, AttributeError, OverflowError)
 """What reading a row raises that this program never wrote: SQLite keeps any value in any column, any bytes as text."""
 STRANGE = "it holds values this program never wrote: restore it from a backup"

@@ -7,6 +7,7 @@ nothing of one gateway can be mistaken for another's. The registry has one, whic
 import contextlib
 import hashlib
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ OLDEST = 14
 """The oldest major version that is supported: the one before has no `idle_session_timeout`."""
 CLAIM_S = 5.0
 """How long a lost session may take to be gone before its successor gives up waiting for its lock."""
+_TRIES = 10
 _TIMEOUTS = {
     **{"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3},
     "tcp_user_timeout": 10_000,
@@ -103,11 +105,14 @@ class PostgresSchema:
         else:
             return
         raise DatabaseUnusable(
-            "another process has it in use: a second gateway of this name, or a session whose connection was lost and "
-            "that the server has not noticed yet"
+            "another process has it in use: a gateway that runs, a second one of this name, or a session whose "
+            "connection was lost and that the server has not noticed yet"
             if alone
             else "its tables are being upgraded: try again when that is done"
         )
+
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def make_room(self, connection: sa.Connection) -> None:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._key(_BEING_MADE)})
@@ -175,3 +180,14 @@ def _insist_on_durability(connection: Any) -> None:
         )
     if encoding != "UTF8":
         raise DatabaseUnusable(f"its encoding is {encoding}: make the database with ENCODING 'UTF8'")
+
+
+def commits(database: PostgresSchema) -> str:
+    """Say how long a durable commit takes. Tries some that change no table: each is a record of the write-ahead log
+    that nobody reads. Raises `SQLAlchemyError`, `DatabaseUnusable`."""
+    with database.writer().connect() as connection:
+        begun = time.monotonic()
+        for _ in range(_TRIES):
+            connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'consent-gateway', 'doctor')")
+        took_ms = (time.monotonic() - begun) * 1000 / _TRIES
+    return f"a durable commit takes {took_ms:.1f} ms"

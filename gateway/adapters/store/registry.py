@@ -20,9 +20,14 @@ def _now() -> datetime:
 
 
 class SqliteCallRegistry:
-    """`CallRegistry` in the registry's database, SQLite or PostgreSQL."""
+    """`CallRegistry` in the registry's database, SQLite or PostgreSQL.
 
-    def __init__(self, database: RegistryDatabase, *, clock: Callable[[], datetime] = _now) -> None:
+    *node*: the gateway among those that share the database. What is open is only told of its own calls: it is for
+    recovery, and nobody may close a call that another gateway is still holding.
+    """
+
+    def __init__(self, database: RegistryDatabase, *, node: str = "", clock: Callable[[], datetime] = _now) -> None:
+        self._node = node
         self._work = database.work
         self._read = database.read
         self._shred = database.shred
@@ -31,6 +36,7 @@ class SqliteCallRegistry:
     async def call_started(self, call_id: str, *, policy: str) -> None:
         started = to_us(self._clock())
         row = {"call_id": call_id, "started_at": started, "policy": policy, "state": "open", "verdict": ""}
+        row["node"] = self._node
 
         def insert(connection: sa.Connection) -> None:
             if _exists(connection, _calls.c.call_id == call_id):
@@ -56,7 +62,8 @@ class SqliteCallRegistry:
         return await self._read(lambda connection: _call(_one(connection, _calls.c.call_id, call_id)))
 
     async def open_calls(self) -> Sequence[CallRecord]:
-        query = sa.select(_calls).where(_calls.c.state == "open").order_by(_calls.c.started_at, _calls.c.call_id)
+        open_here = sa.and_(_calls.c.state == "open", _calls.c.node == self._node)
+        query = sa.select(_calls).where(open_here).order_by(_calls.c.started_at, _calls.c.call_id)
         return await self._read(lambda connection: [_call(row) for row in connection.execute(query)])
 
     async def calls(self, limit: int = 100) -> Sequence[CallRecord]:
@@ -113,7 +120,8 @@ class SqliteCallRegistry:
         return await self._read(lambda connection: [_recording(row) for row in connection.execute(query)])
 
     async def open_recordings(self) -> Sequence[RecordingRecord]:
-        return await self._recordings(_recordings.c.state == "open")
+        ours = sa.select(_calls.c.call_id).where(_calls.c.node == self._node)
+        return await self._recordings(sa.and_(_recordings.c.state == "open", _recordings.c.call_id.in_(ours)))
 
     async def _recordings(self, condition: sa.ColumnElement[bool]) -> Sequence[RecordingRecord]:
         query = sa.select(_recordings).where(condition).order_by(_recordings.c.opened_at, _recordings.c.recording)

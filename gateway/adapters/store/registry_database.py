@@ -179,6 +179,15 @@ class _Line:
                 connection.close()
 
 
+def is_there(database: Database) -> bool:
+    """Whether there is a registry. Raises `RegistryUnavailable`, and `OSError` for a folder that may not be seen."""
+    try:
+        return database.exists()
+    except (sa.exc.SQLAlchemyError, DatabaseUnusable) as error:
+        reason = describe(error)
+    raise RegistryUnavailable(f"the registry database {database.label} cannot be opened: {reason}")
+
+
 def _make_file(path: Path) -> None:
     """Make folder and file, for their owner only. Raises `RegistryUnavailable`."""
     try:

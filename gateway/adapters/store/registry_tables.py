@@ -16,8 +16,10 @@ calls = sa.Table(
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("verdict", sa.Text, nullable=False),
     sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("node", sa.Text, nullable=False, server_default=sa.text("''")),
 )
-"""Times are microseconds since 1970, UTC."""
+"""Times are microseconds since 1970, UTC. *node*: the origin of the gateway that has the call, where several share the
+registry; "" in a file, whose gateway is alone."""
 
 recordings = sa.Table(
     "recordings",

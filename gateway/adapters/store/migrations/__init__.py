@@ -90,13 +90,13 @@ def check(connection: sa.Connection, kind: Kind) -> None:
 def _mismatch(found: str | None, kind: Kind) -> str:
     if found is None:
         return "it is empty, or not of this program: --config names the right one, or restore it from a backup"
-    if found > kind.newest:
-        return f"it has schema {_say(found)}, this program {_say(kind.newest)}: a newer program made it, use that one"
-    return f"it has schema {_say(found)}, this program {_say(kind.newest)}: {UPGRADE}"
+    versions = f"it has schema {say_version(found)}, this program {say_version(kind.newest)}"
+    return f"{versions}: a newer program made it, use that one" if found > kind.newest else f"{versions}: {UPGRADE}"
 
 
-def _say(version: str) -> str:
-    return version.lstrip("0") or "0"
+def say_version(version: str | None) -> str:
+    """Spell a version for people: "2" for "0002", "-" for none."""
+    return "-" if version is None else version.lstrip("0") or "0"
 
 
 def prepare(connection: sa.Connection, database: Database, kind: Kind) -> None:
@@ -114,22 +114,29 @@ def prepare(connection: sa.Connection, database: Database, kind: Kind) -> None:
             if found > kind.newest or not database.upgrades_itself:
                 raise DatabaseUnusable(_mismatch(found, kind))
             _steps(connection, kind, found)
-            _log.warning("database upgraded", database=kind.name, before=_say(found), now=_say(kind.newest))
+            _log.warning(
+                "database upgraded", database=kind.name, before=say_version(found), now=say_version(kind.newest)
+            )
 
 
-def upgrade(connection: sa.Connection, database: Database, kind: Kind) -> tuple[str | None, str]:
-    """Take every step that is missing, all in one transaction; return the versions before and after. The caller holds
-    the database alone. Raises `DatabaseUnusable`."""
-    with transaction(connection, database.begin):
-        database.make_room(connection)
-        found = stored(connection, kind)
-        if found is not None and found > kind.newest:
-            raise DatabaseUnusable(_mismatch(found, kind))
-        if found is not None and found != kind.newest:
-            _steps(connection, kind, found)
-    if found is None:
-        prepare(connection, database, kind)
-    return found, kind.newest
+def upgrade(database: Database, kind: Kind) -> str:
+    """Take every step that is missing, all in one transaction, while no gateway has the database; return the version
+    before. Raises `DatabaseUnusable`, `SQLAlchemyError`, `OSError`."""
+    with database.held(), database.writer().connect() as connection:
+        database.claim(connection, alone=True)
+        with transaction(connection, database.begin):
+            found = stored(connection, kind)
+            if found is None or found > kind.newest:
+                raise DatabaseUnusable(_mismatch(found, kind))
+            if found != kind.newest:
+                _steps(connection, kind, found)
+        return found
+
+
+def version(database: Database, kind: Kind) -> str | None:
+    """Return the version of a database, None for one that has none. Raises `SQLAlchemyError`, `OSError`."""
+    with database.reader().connect() as connection:
+        return stored(connection, kind)
 
 
 def _steps(connection: sa.Connection, kind: Kind, found: str) -> None:
