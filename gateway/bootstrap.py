@@ -30,9 +30,11 @@ from gateway.adapters.sip.protocol import WorkerConfig
 from gateway.adapters.speech.models import Choice
 from gateway.adapters.speech.pool import Sizes, open_recogniser
 from gateway.adapters.store.acknowledgements import SqlAcknowledgements
-from gateway.adapters.store.evidence_log import SqliteEvidenceLog
+from gateway.adapters.store.databases import Database, SqliteFile
+from gateway.adapters.store.evidence_log import DatabaseEvidenceLog, PostgresEvidenceLog, SqliteEvidenceLog
 from gateway.adapters.store.fsck import ANCHORS
 from gateway.adapters.store.heads import LogHeads, read_verifier
+from gateway.adapters.store.postgresql import REGISTRY_SCHEMA, PostgresSchema, PostgresServer, log_schema
 from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys, SqliteCallRegistry
 from gateway.adapters.system import SystemClock, Ulids
 from gateway.app.anchoring import Anchoring
@@ -93,6 +95,36 @@ class Folders:
     @property
     def recordings(self) -> Path:
         return self.root / "recordings"
+
+
+def evidence_database(settings: Settings) -> Database:
+    """Return where the log is. Raises `SettingsError`."""
+    address = settings.evidence.address()
+    if address is None:
+        return SqliteFile(Folders(settings.storage.folder.resolve()).evidence)
+    return PostgresSchema(PostgresServer(address.label, address.parameters), log_schema(settings.evidence.origin))
+
+
+def registry_database(settings: Settings) -> Database:
+    """Return where calls, recordings and API keys are. Raises `SettingsError`."""
+    address = settings.registry.address()
+    if address is None:
+        return SqliteFile(Folders(settings.storage.folder.resolve()).registry)
+    return PostgresSchema(PostgresServer(address.label, address.parameters), REGISTRY_SCHEMA)
+
+
+def node(settings: Settings) -> str:
+    """Return this gateway's name among those that share its registry, "" where it is alone."""
+    return "" if settings.registry.database is None else settings.evidence.origin
+
+
+def open_log(settings: Settings) -> DatabaseEvidenceLog:
+    """Open the log for writing. Raises `ForkDetected`, `EvidenceUnavailable`, `OSError`, `SettingsError`."""
+    folders, origin = Folders(settings.storage.folder.resolve()), settings.evidence.origin
+    address = settings.evidence.address()
+    if address is None:
+        return SqliteEvidenceLog(folders.evidence, folders.keys, origin)
+    return PostgresEvidenceLog(PostgresServer(address.label, address.parameters), folders.keys, origin)
 
 
 def agent_route(template: str) -> Callable[[CallFacts], str]:
@@ -169,13 +201,14 @@ def open_anchors(section: Anchors, verifier: Verifier) -> list[Anchor]:
     return anchors
 
 
-def open_anchoring(section: Anchors, folders: Folders, clock: Clock) -> Anchoring | None:
+def open_anchoring(settings: Settings, folders: Folders, clock: Clock) -> Anchoring | None:
     """Return what anchors the log's head while the gateway runs; `None` where that is not configured. Raises
     `SettingsError`."""
+    section = settings.evidence.anchors
     if not section.every_minutes:
         return None
     return Anchoring(
-        LogHeads(folders.evidence, folders.keys),
+        LogHeads(evidence_database(settings), folders.keys),
         open_anchors(section, read_verifier(folders.keys)),
         AnchorShelf(folders.anchors),
         clock,
@@ -203,7 +236,7 @@ class Gateway:
     switchboard: Switchboard
     pool: SipWorkerPool
     front: SipFront
-    evidence: SqliteEvidenceLog
+    evidence: DatabaseEvidenceLog
     api_keys: SqliteApiKeys
     prompts: FilePromptLibrary
     database: RegistryDatabase
@@ -256,8 +289,12 @@ async def start_gateway(settings: Settings) -> Gateway:
     policies = open_policies(settings.policy.folder, settings.policy.law, prompts, settings.staff.folder)
     pbx = asterisk_pbx(settings.asterisk, settings.evidence.origin)
     clock = SystemClock()
-    evidence = SqliteEvidenceLog(folders.evidence, folders.keys, settings.evidence.origin)
-    database = RegistryDatabase(folders.registry)
+    evidence = open_log(settings)
+    try:
+        database = RegistryDatabase(registry_database(settings))
+    except BaseException:
+        await evidence.aclose()
+        raise
     host, _, port = settings.sip.bind.rpartition(":")
     front = SipFront(
         host.strip("[]"),
@@ -270,7 +307,7 @@ async def start_gateway(settings: Settings) -> Gateway:
     )
     recogniser: Recogniser = NoRecogniser()
     try:
-        anchoring = open_anchoring(settings.evidence.anchors, folders, clock)
+        anchoring = open_anchoring(settings, folders, clock)
         if any(policy.file.ask.by_voice for policy in policies.current.book.policies):
             recogniser = await start_recogniser(settings.speech)
         await front.start()
@@ -291,7 +328,7 @@ async def start_gateway(settings: Settings) -> Gateway:
         services = Services(
             media=pool,
             evidence=evidence,
-            registry=SqliteCallRegistry(database),
+            registry=SqliteCallRegistry(database, node=node(settings)),
             keys=FileKeyStore(folders.keys),
             vault=AgeVault(),
             prompts=prompts,

@@ -16,9 +16,12 @@ from gateway.adapters.config.policies import second_looks
 from gateway.adapters.config.settings import Settings
 from gateway.adapters.config.shelf import open_policies
 from gateway.adapters.prompts.library import load_prompts
+from gateway.adapters.store.databases import Database
 from gateway.adapters.store.evidence_log import EvidenceReader
+from gateway.adapters.store.faults import UNUSABLE, describe
+from gateway.adapters.store.postgresql import PostgresSchema, commits
 from gateway.adapters.store.registry import RegistryDatabase
-from gateway.bootstrap import MINIMUM_FREE_BYTES, Folders
+from gateway.bootstrap import MINIMUM_FREE_BYTES, Folders, evidence_database, registry_database
 from gateway.cli.doctor_asterisk import examine
 from gateway.cli.output import NO, OK, OUT_OF_REACH_ERRORS, complain, say, say_json, settings_or_exit, why
 from gateway.policy.errors import PolicyError
@@ -55,7 +58,7 @@ def _all(settings: Settings, config: Path | None) -> Iterator[Check]:
     yield from _library(settings)
     yield from _prompts_and_policies(settings)
     yield from _storage(settings)
-    yield from _databases(settings)
+    yield from _databases(settings, config)
     yield from _ports(settings)
     yield _clock()
     for name, found in examine(settings, config):
@@ -146,22 +149,43 @@ def _storage(settings: Settings) -> Iterator[Check]:
             yield Check("keys", "error", f"{secret} can be read by others: chmod 600 {secret}")
 
 
-def _databases(settings: Settings) -> Iterator[Check]:
+def _databases(settings: Settings, config: Path | None) -> Iterator[Check]:
     """What is there already must be readable; a folder without databases is one before its first start."""
-    folders = Folders(settings.storage.folder.resolve())
-    readers: list[tuple[str, Path, Callable[[], None]]] = [
-        ("evidence", folders.evidence, lambda: EvidenceReader(folders.evidence).check()),
-        ("registry", folders.registry, lambda: RegistryDatabase(folders.registry, read_only=True).close()),
+    evidence, registry = evidence_database(settings), registry_database(settings)
+    readers: list[tuple[str, Database, Callable[[], None]]] = [
+        ("evidence", evidence, lambda: EvidenceReader(evidence).check()),
+        ("registry", registry, lambda: RegistryDatabase(registry, read_only=True).close()),
     ]
-    for name, path, read in readers:
+    for name, database, read in readers:
         try:
-            if not path.exists():
-                continue
-            read()
+            found = f"{database.label} can be read" if database.exists() else ""
+            if found:
+                read()
+            if isinstance(database, PostgresSchema):
+                found = f"{found or f'{database.label} is made at the first start'}, and {commits(database)}"
         except OUT_OF_REACH_ERRORS as error:
             yield Check(name, "error", why(error))
+        except UNUSABLE as error:
+            yield Check(name, "error", f"the {name} database {database.label} cannot be used: {describe(error)}")
         else:
-            yield Check(name, "ok", f"{path} can be read")
+            if found:
+                yield Check(name, "ok", found)
+    yield from _passwords(settings, config)
+
+
+def _passwords(settings: Settings, config: Path | None) -> Iterator[Check]:
+    """A password that others can read, or that a network could see."""
+    for name, section in (("evidence", settings.evidence), ("registry", settings.registry)):
+        files = [section.password_file, config if section.spells_password else None]
+        for file in (file for file in files if file is not None):
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                yield Check(name, "warning", f"{file} has a password and can be read by others: chmod 600 {file}")
+        address = section.address()
+        if address is not None and not address.is_local:
+            how = address.parameters.get("sslmode", "prefer")
+            if how != "verify-full":
+                what = f"sslmode is {how}: whoever stands in between may be taken for the server; use verify-full"
+                yield Check(name, "warning", what)
 
 
 def _ports(settings: Settings) -> Iterator[Check]:

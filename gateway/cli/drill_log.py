@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.adapters.store import schema
+from gateway.adapters.store.databases import Database
 from gateway.adapters.store.evidence_log import EvidenceReader, SqliteEvidenceLog
 from gateway.adapters.store.fsck import ANCHORS
 from gateway.adapters.store.log_key import HEAD_FILE, ForkLock, load_signer
@@ -181,7 +182,7 @@ class DrillFailed(RuntimeError):
     """The drill itself did not work: it shows nothing."""
 
 
-def prepare(folder: Path, source: Path | None, origin: str, most: int = 0) -> Copy:
+def prepare(folder: Path, source: Database | None, origin: str, most: int = 0) -> Copy:
     """Return a sound log below *folder*: a copy of that in *source* if there is one, and the drill's own calls.
 
     *most*: only so many entries, from the first; 0: all. Raises `EvidenceUnavailable`, `OSError`.

@@ -25,6 +25,9 @@ from gateway.evidence.canonical import Entry, to_object
 from gateway.evidence.errors import EvidenceInvalid
 
 if TYPE_CHECKING:
+    from gateway.adapters.config.settings import Settings
+    from gateway.adapters.store.databases import Database
+    from gateway.bootstrap import Folders
     from gateway.evidence.anchors import Anchored
     from gateway.evidence.checkpoint import Verifier
     from gateway.evidence.forms import Form, Wishes
@@ -88,15 +91,17 @@ def _with_anchors(
     return hear_anchors(report, read_anchors(kept, Verifier.parse(key)), certificates, known)
 
 
-def folders_or_exit(config: Path | None) -> tuple[Path, Path, str]:
-    from gateway.bootstrap import Folders
+def log_or_exit(config: Path | None) -> tuple["Database", "Folders", "Settings"]:
+    """Return where the log and its keys are; leaves with 3 when there is no log."""
+    from gateway.adapters.store.evidence_log import is_there
+    from gateway.bootstrap import Folders, evidence_database
 
     settings = settings_or_exit(config)
-    folders = Folders(settings.storage.folder.resolve())
-    if not folders.evidence.exists():
-        complain(f"{folders.evidence} is not there: name the configuration with --config")
+    database = evidence_database(settings)
+    if not is_there(database):
+        complain(f"{database.label} is not there: name the configuration with --config")
         raise SystemExit(OUT_OF_REACH)
-    return folders.evidence, folders.keys, settings.evidence.origin
+    return database, Folders(settings.storage.folder.resolve()), settings
 
 
 @within_reach()
@@ -104,9 +109,9 @@ def read_entries(config: Path | None, call_id: str) -> Sequence[Entry]:
     """Return a call's entries, beside a running gateway; leaves with 3 when there are none."""
     from gateway.adapters.store.evidence_log import EvidenceReader
 
-    path, _, _ = folders_or_exit(config)
+    database, _, _ = log_or_exit(config)
     try:
-        return EvidenceReader(path).entries(call_id)
+        return EvidenceReader(database).entries(call_id)
     except KeyError:
         complain("the log has no entry of that call")
         raise SystemExit(OUT_OF_REACH) from None
@@ -117,8 +122,8 @@ def listing(config: Path | None, *, as_json: bool) -> int:
     """Print the calls of the log."""
     from gateway.adapters.store.evidence_log import EvidenceReader
 
-    path, _, _ = folders_or_exit(config)
-    calls = EvidenceReader(path).calls()
+    database, _, _ = log_or_exit(config)
+    calls = EvidenceReader(database).calls()
     if as_json:
         say_json([{"call_id": c.call_id, "first_at": c.first_at, "entries": c.entries} for c in calls])
     elif not calls:
@@ -172,10 +177,10 @@ def export(
 
     from gateway.adapters.store.log_key import load_signer
 
-    folder, keys, origin = folders_or_exit(config)
-    signer = load_signer(keys, origin, create=False)
+    _, folders, settings = log_or_exit(config)
+    signer = load_signer(folders.keys, settings.evidence.origin, create=False)
     try:
-        places = places_of(data, wishes.media_url, folder.parent / "recordings")
+        places = places_of(data, wishes.media_url, folders.recordings)
         rendered = render(
             form, data, str(signer.verifier), wishes, made_at=datetime.now(UTC), places=places, signer=signer
         )
@@ -203,14 +208,14 @@ def convert(bundle: Path, key: Path, out: Path, form: "Form", wishes: "Wishes", 
 
 def _bundle(config: Path | None, call_id: str) -> bytes | None:
     """Return a call's bundle, or `None` when nobody could sign it and the reason was said."""
-    from gateway.adapters.store.evidence_log import SqliteEvidenceLog
+    from gateway.bootstrap import open_log
     from gateway.ports.evidence import ForkDetected
 
     read_entries(config, call_id)
-    path, keys, origin = folders_or_exit(config)
+    settings = settings_or_exit(config)
 
     async def direct() -> bytes:
-        log = SqliteEvidenceLog(path, keys, origin)
+        log = open_log(settings)
         try:
             return await log.export(call_id)
         finally:
@@ -232,11 +237,11 @@ def _anchored_bundle(config: Path | None, call_id: str) -> bytes | None:
     from gateway.evidence.anchors import first_covering
 
     entries = read_entries(config, call_id)
-    path, keys, origin = folders_or_exit(config)
-    signer = load_signer(keys, origin, create=False)
+    database, folders, settings = log_or_exit(config)
+    signer = load_signer(folders.keys, settings.evidence.origin, create=False)
     try:
-        anchors = anchors_of(keys, signer.verifier)
-        data = bundle_under(path, call_id, len(entries), lambda size: first_covering(anchors, size), signer)
+        anchors = anchors_of(folders.keys, signer.verifier)
+        data = bundle_under(database, call_id, len(entries), lambda size: first_covering(anchors, size), signer)
         verify_bundle(data, str(signer.verifier))
     except CallNotCovered as error:
         complain(f"{error}: consent-gateway evidence anchor, then try again")
@@ -292,10 +297,10 @@ def fsck(config: Path | None, *, as_json: bool) -> int:
     from gateway.adapters.store.evidence_log import EvidenceReader
     from gateway.adapters.store.fsck import fsck as check
 
-    path, keys, _ = folders_or_exit(config)
-    EvidenceReader(path).check()
+    database, folders, _ = log_or_exit(config)
+    EvidenceReader(database).check()
     try:
-        problems = check(path, keys)
+        problems = check(database, folders.keys)
     except (EvidenceInvalid, OSError) as error:
         complain(f"the log cannot be checked: {why(error)}")
         return OUT_OF_REACH

@@ -27,15 +27,11 @@ def run(config: Path | None, only: list[str], named: Named, *, as_json: bool) ->
     from gateway.adapters.anchors.shelf import AnchorShelf
     from gateway.adapters.store.heads import LogHeads
     from gateway.app.anchoring import anchor_head
-    from gateway.bootstrap import Folders
+    from gateway.cli.evidence import log_or_exit
 
-    settings = settings_or_exit(config)
-    folders = Folders(settings.storage.folder.resolve())
-    if not folders.evidence.exists():
-        complain(f"{folders.evidence} is not there: name the configuration with --config")
-        return OUT_OF_REACH
+    database, folders, _ = log_or_exit(config)
     anchors = _choose(config, only, named)
-    head = LogHeads(folders.evidence, folders.keys).read()
+    head = LogHeads(database, folders.keys).read()
     outcomes = anchor_head(head, anchors, AnchorShelf(folders.anchors))
     if as_json:
         say_json({"size": head.checkpoint.size, "anchors": [asdict(item) for item in outcomes]})

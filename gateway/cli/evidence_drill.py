@@ -55,11 +55,13 @@ class Finding:
 @within_reach()
 def run(config: Path | None, folder: Path | None, most: int, *, as_json: bool) -> int:
     """Drill on the first *most* entries, 0 for all; 0 only when the log is sound and every damage was found."""
-    from gateway.bootstrap import Folders
+    from gateway.adapters.store.evidence_log import is_there
+    from gateway.bootstrap import Folders, evidence_database
 
     settings = settings_or_exit(config)
     folders = Folders(settings.storage.folder.resolve())
-    source = folders.evidence if folders.evidence.exists() else None
+    database = evidence_database(settings)
+    source = database if is_there(database) else None
     if source is not None:
         EvidenceReader(source).check()
         try:
@@ -68,7 +70,7 @@ def run(config: Path | None, folder: Path | None, most: int, *, as_json: bool) -
             complain(f"the log cannot be checked: {error}")
             return OUT_OF_REACH
         if problems:
-            complain(f"{source} is damaged already, before the drill: consent-gateway evidence fsck says how")
+            complain(f"{source.label} is damaged already, before the drill: consent-gateway evidence fsck says how")
             return NO
     with _place(folder) as place:
         _be_quiet()
@@ -78,7 +80,7 @@ def run(config: Path | None, folder: Path | None, most: int, *, as_json: bool) -
         if stamps:
             findings.append(_foreign_stamp(copy, stamps[-1].read_bytes()))
         entries = copy.rows("SELECT count(*) FROM entries")[0][0]
-    return _report(findings, source, entries, as_json, stamped=bool(stamps))
+    return _report(findings, source and source.label, entries, as_json, stamped=bool(stamps))
 
 
 @contextmanager
@@ -219,11 +221,11 @@ def _file(name: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in name)
 
 
-def _report(findings: list[Finding], source: Path | None, entries: int, as_json: bool, *, stamped: bool) -> int:
+def _report(findings: list[Finding], source: str | None, entries: int, as_json: bool, *, stamped: bool) -> int:
     missed = [finding for finding in findings if not finding.found]
     if as_json:
         listed = [{**asdict(finding), "found": finding.found} for finding in findings]
-        log = None if source is None else str(source)
+        log = source
         say_json(
             {
                 "ok": not missed,

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.cli.evidence import anchors_of, folders_or_exit
+from gateway.cli.evidence import anchors_of, log_or_exit
 from gateway.cli.evidence_anchor import key_line
 from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json, why, within_reach
 from gateway.evidence import canonical
@@ -30,18 +30,18 @@ def write(
     from gateway.adapters.store.proofs import CallNotCovered, entry_under
     from gateway.evidence.anchors import first_covering
 
-    path, keys, _ = folders_or_exit(config)
-    verifier = read_verifier(keys)
+    database, folders, _ = log_or_exit(config)
+    verifier = read_verifier(folders.keys)
 
     def choose(size: int) -> str | None:
         if anchored:
-            found = first_covering(anchors_of(keys, verifier), size)
+            found = first_covering(anchors_of(folders.keys, verifier), size)
             return None if found is None else found.full_note
-        head = LogHeads(path, keys).read()
+        head = LogHeads(database, folders.keys).read()
         return head.note if head.checkpoint.size >= size else None
 
     try:
-        data, proof = entry_under(path, call_id, seq, choose)
+        data, proof = entry_under(database, call_id, seq, choose)
         text = write_proof(proof)
         verify_proof(text, data, verifier)
     except KeyError:
@@ -120,9 +120,10 @@ def tiles(config: Path | None, folder: Path, *, as_json: bool) -> int:
     from gateway.adapters.store.tiles import export_tiles
     from gateway.ports.evidence import ForkDetected
 
-    path, keys, _ = folders_or_exit(config)
+    database, folders, _ = log_or_exit(config)
     try:
-        done = export_tiles(path, LogHeads(path, keys).read(), read_verifier(keys), folder)
+        head, verifier = LogHeads(database, folders.keys).read(), read_verifier(folders.keys)
+        done = export_tiles(database, head, verifier, folder)
     except (ForkDetected, EvidenceInvalid) as error:
         complain(str(error))
         return NO

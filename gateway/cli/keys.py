@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.adapters.store.registry import RegistryDatabase, SqliteApiKeys
-from gateway.bootstrap import Folders
+from gateway.adapters.store.registry_database import is_there
+from gateway.bootstrap import registry_database
 from gateway.cli.output import OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit, table, within_reach
 from gateway.ports.registry import ApiKey
 
@@ -15,13 +16,13 @@ T = TypeVar("T")
 
 def _with_keys(config: Path | None, work: Callable[[SqliteApiKeys], Awaitable[T]]) -> T | None:
     """Do *work* with the key table; None, after saying why, when there is no registry yet."""
-    folders = Folders(settings_or_exit(config).storage.folder.resolve())
-    if not folders.registry.exists():
-        complain(f"{folders.registry} is not there: name the configuration with --config, and serve once before")
+    place = registry_database(settings_or_exit(config))
+    if not is_there(place):
+        complain(f"{place.label} is not there: name the configuration with --config, and serve once before")
         return None
 
     async def run() -> T:
-        database = RegistryDatabase(folders.registry)
+        database = RegistryDatabase(place)
         try:
             return await work(SqliteApiKeys(database))
         finally:

@@ -24,11 +24,13 @@ devices = typer.Typer(
     help="The inventory of what can record: check, list, how much of it is gated.", no_args_is_help=True
 )
 policy = typer.Typer(help="Policies: check files, explain a decision.", no_args_is_help=True)
+db = typer.Typer(help="The versions of the databases' tables: show, upgrade.", no_args_is_help=True)
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 prompts = typer.Typer(help="The spoken prompts.", no_args_is_help=True)
 recordings = typer.Typer(help="Recordings, of the gateway and of its PBXes.", no_args_is_help=True)
 for name, group in (
     ("calls", calls),
+    ("db", db),
     ("devices", devices),
     ("education", education),
     ("evidence", evidence),
@@ -430,6 +432,22 @@ def evidence_drill(
     from gateway.cli import evidence_drill as work
 
     raise typer.Exit(work.run(config, folder, most, as_json=as_json))
+
+
+@db.command("show")
+def db_show(config: Config = None, as_json: Json = False) -> None:
+    """Show which version each database has and which this program needs; 0 when they are the same."""
+    from gateway.cli import db as work
+
+    raise typer.Exit(work.show(config, as_json=as_json))
+
+
+@db.command("upgrade")
+def db_upgrade(config: Config = None, as_json: Json = False) -> None:
+    """Bring the databases to the version this program needs. Stop every gateway that uses them first."""
+    from gateway.cli import db as work
+
+    raise typer.Exit(work.bring_up(config, as_json=as_json))
 
 
 @keys.command("create")

@@ -68,6 +68,8 @@ def settings_or_exit(config: Path | None) -> Settings:
         for name, bind in (("sip", settings.sip.bind), ("http", settings.http.bind)):
             if int(bind.rpartition(":")[2]) > 65_535:
                 raise SettingsError(f"{config or 'environment'}: {name}.bind: a port is a number up to 65535")
+        for section in (settings.evidence, settings.registry):
+            section.address()
         return settings
     except SettingsError as error:
         complain(str(error))

@@ -10,8 +10,9 @@ from gateway.adapters.keys.file_keys import FileKeyStore
 from gateway.adapters.recorder.reader import RecordingUnreadable, export_wav
 from gateway.adapters.recorder.vault import AgeVault
 from gateway.adapters.store.registry import RegistryDatabase, SqliteCallRegistry
+from gateway.adapters.store.registry_database import is_there
 from gateway.app.switchboard import file_facts
-from gateway.bootstrap import Folders
+from gateway.bootstrap import Folders, registry_database
 from gateway.cli import pbx_recordings
 from gateway.cli.evidence import read_entries
 from gateway.cli.output import NO, OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit, table, why, within_reach
@@ -24,13 +25,13 @@ T = TypeVar("T")
 
 def _read(settings: Settings, work: Callable[[SqliteCallRegistry], Awaitable[T]]) -> T:
     """Read something of the registry. Raises what *work* raises; leaves with 3 when there is no registry."""
-    folders = Folders(settings.storage.folder.resolve())
-    if not folders.registry.exists():
-        complain(f"{folders.registry} is not there: name the configuration with --config")
+    place = registry_database(settings)
+    if not is_there(place):
+        complain(f"{place.label} is not there: name the configuration with --config")
         raise SystemExit(OUT_OF_REACH)
 
     async def run() -> T:
-        database = RegistryDatabase(folders.registry, read_only=True)
+        database = RegistryDatabase(place, read_only=True)
         try:
             return await work(SqliteCallRegistry(database))
         finally:

@@ -13,7 +13,7 @@ from gateway.adapters.config.settings import Settings, SettingsError
 from gateway.adapters.prompts.library import load_prompts
 from gateway.api.app import make_app
 from gateway.app.tasks import spawn
-from gateway.bootstrap import Folders, Gateway, configure_logging, start_gateway
+from gateway.bootstrap import Folders, Gateway, configure_logging, node, start_gateway
 from gateway.cli.output import OK, OUT_OF_REACH, complain, say, say_json, settings_or_exit
 from gateway.policy.errors import PolicyError
 from gateway.ports.evidence import EvidenceUnavailable
@@ -131,10 +131,14 @@ def _notify(state: str) -> None:
 
 
 async def _first_key(gateway: Gateway) -> Path:
-    """Make the first API key when there is none: an admin key in a file only its owner can read."""
+    """Make the first API key when there is none: an admin key in a file only its owner can read. Gateways that share
+    the keys have one each."""
     path = Folders(gateway.settings.storage.folder.resolve()).keys / FIRST_KEY
-    if not await gateway.api_keys.all():
-        _, clear = await gateway.api_keys.create("first login", "admin")
+    here = node(gateway.settings)
+    known = await gateway.api_keys.all()
+    name = f"first login of {here}" if here else "first login"
+    if not known or (here and all(key.name != name for key in known)):
+        _, clear = await gateway.api_keys.create(name, "admin")
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -36,6 +36,8 @@ class Served:
     calls: int = 1
     policy: dict[str, str] = field(default_factory=dict)
     sip_settings: str = ""
+    more: str = ""
+    """More of its `gateway.toml`: sections that are not in it otherwise."""
     process: asyncio.subprocess.Process | None = None
     workers: list[int] = field(default_factory=list)
     pid: int | None = None
@@ -50,6 +52,7 @@ class Served:
             f"{self.sip_settings}\n"
             f'[http]\nbind = "127.0.0.1:{self.http_port}"\n[storage]\nfolder = "{self.folder / "var"}"\n'
             f'[policy]\nfolder = "{self.folder / "policy.d"}"\n[prompts]\nfolder = "{self.folder / "prompts"}"\n'
+            f"{self.more}"
         )
 
     @property

@@ -7,8 +7,19 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.adapters.config.database import PostgresAddress, parse_address
 
 HostPort = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")]
 ROOT = Path(__file__).resolve().parents[3]
@@ -130,6 +141,55 @@ class Storage(_Section):
     folder: Path = Path("var")
 
 
+class _Database(_Section):
+    """Where something is kept that need not be a file: *database*, an address of PostgreSQL; left out: SQLite in
+    `storage.folder`. The password is in *password_file*, in *password*, in the address, or where libpq finds it
+    (`~/.pgpass`)."""
+
+    database: SecretStr | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+
+    @field_validator("database")
+    @classmethod
+    def _address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_address(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        address = None if self.database is None else parse_address(self.database.get_secret_value())
+        inside = address is not None and "password" in address.parameters
+        if (self.password is not None) + (self.password_file is not None) + inside > 1:
+            raise ValueError("the password is needed once: password_file, or password, or in the address")
+        if self.database is None and (self.password is not None or self.password_file is not None):
+            raise ValueError("a password without a database: write database, or leave it out")
+        return self
+
+    @property
+    def spells_password(self) -> bool:
+        """Whether the password itself stands in the configuration."""
+        address = None if self.database is None else parse_address(self.database.get_secret_value())
+        return self.password is not None or (address is not None and "password" in address.parameters)
+
+    def address(self) -> PostgresAddress | None:
+        """Return where the database is, with the password; None for SQLite. Raises `SettingsError`."""
+        if self.database is None:
+            return None
+        address = parse_address(self.database.get_secret_value())
+        password = "" if self.password is None else self.password.get_secret_value()
+        if self.password_file is not None:
+            try:
+                password = self.password_file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "not text"
+                raise SettingsError(f"{self.password_file}: the database's password cannot be read: {reason}") from None
+        if not password:
+            return address
+        return PostgresAddress(address.label, {**address.parameters, "password": password})
+
+
 class _Elsewhere(_Section):
     """An anchor reached over HTTP. *name*: in file names and messages."""
 
@@ -176,11 +236,16 @@ class Anchors(_Section):
         return self
 
 
-class Evidence(_Section):
-    """The log's name in its checkpoints: one per gateway node, never reused; and where its head is anchored."""
+class Evidence(_Database):
+    """The log's name in its checkpoints: one per gateway node, never reused; where the log is, and where its head is
+    anchored."""
 
     origin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9./_-]{1,100}$")] = "consent-gateway/local"
     anchors: Anchors = Anchors()
+
+
+class Registry(_Database):
+    """Where calls, recordings and API keys are. In PostgreSQL, several gateways share them."""
 
 
 class Policies(_Section):
@@ -238,6 +303,7 @@ class Settings(BaseSettings):
     http: Http = Http()
     storage: Storage = Storage()
     evidence: Evidence = Evidence()
+    registry: Registry = Registry()
     policy: Policies = Policies()
     devices: Devices = Devices()
     staff: Staff = Staff()

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from gateway.adapters.store.registry import check_types, from_us, to_us
 from gateway.adapters.store.registry_database import RegistryDatabase
-from gateway.adapters.store.registry_database import acknowledgements as _table
+from gateway.adapters.store.registry_tables import acknowledgements as _table
 from gateway.ports.education import Acknowledgement
 
 

@@ -120,9 +120,12 @@ class _Check:
 
     def programs(self) -> Iterator[FsckProblem]:
         """What would run inside the database, or stand in the place of a table: this program makes none of either."""
-        for kind in ("trigger", "view"):
-            found = sa.text("SELECT count(*) FROM sqlite_master WHERE type = :kind")
-            if count := self._connection.execute(found, {"kind": kind}).scalar_one():
+        of_sqlite = "SELECT count(*) FROM sqlite_master WHERE type = '{}'"
+        of_others = "SELECT count(*) FROM information_schema.{}s WHERE {}_schema = current_schema()"
+        for kind, of in (("trigger", "trigger"), ("view", "table")):
+            sqlite = self._connection.dialect.name == "sqlite"
+            found = of_sqlite.format(kind) if sqlite else of_others.format(kind, of)
+            if count := self._connection.execute(sa.text(found)).scalar_one():
                 yield FsckProblem(
                     "the database", f"has {count} {kind}s, this program makes none: what is written may be changed"
                 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from gateway.adapters.store.databases import Database
 from gateway.adapters.store.evidence_log import EvidenceReader
 from gateway.adapters.store.log_key import HEAD_FILE, PUBLIC_FILE
 from gateway.adapters.store.tree_state import read_node
@@ -29,10 +30,10 @@ def read_verifier(keys_dir: Path) -> Verifier:
 
 
 class LogHeads:
-    """`Heads` of the log in *path*, whose key is in *keys_dir*."""
+    """`Heads` of the log in *database*, whose key is in *keys_dir*."""
 
-    def __init__(self, path: Path, keys_dir: Path) -> None:
-        self._reader = EvidenceReader(path)
+    def __init__(self, database: Database, keys_dir: Path) -> None:
+        self._reader = EvidenceReader(database)
         self._keys_dir = keys_dir
 
     def read(self) -> Head:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from gateway.adapters.store import schema
+from gateway.adapters.store.databases import Database
 from gateway.adapters.store.evidence_log import EvidenceReader, openings_of
 from gateway.adapters.store.tree_state import read_node
 from gateway.evidence import merkle
@@ -21,7 +21,7 @@ class CallNotCovered(LookupError):
 
 
 def bundle_under(
-    path: Path, call_id: str, count: int, choose: Callable[[int], Anchored | None], signer: Signer
+    database: Database, call_id: str, count: int, choose: Callable[[int], Anchored | None], signer: Signer
 ) -> bytes:
     """Return the bundle of a call of *count* entries under the head that *choose* gives for a number of entries of the
     log. Raises `CallNotCovered`, `EvidenceUnavailable`, `EvidenceInvalid`."""
@@ -35,14 +35,14 @@ def bundle_under(
         logged = logged_entries(connection, places, size)
         return build_bundle(call_id, logged, head.note, openings_of(connection, call_id, size), signer)
 
-    data = EvidenceReader(path).read(work)
+    data = EvidenceReader(database).read(work)
     if data is None:
         raise CallNotCovered("no anchored head covers the whole call")
     return data
 
 
 def entry_under(
-    path: Path, call_id: str, seq: int | None, choose: Callable[[int], str | None]
+    database: Database, call_id: str, seq: int | None, choose: Callable[[int], str | None]
 ) -> tuple[bytes, TlogProof]:
     """Return the bytes of entry *seq* of a call (`None`: the last) and their proof under the note that *choose* gives
     for a number of entries of the log. Raises `KeyError`, `CallNotCovered`, `EvidenceUnavailable`."""
@@ -60,7 +60,7 @@ def entry_under(
         (logged,) = logged_entries(connection, [index], parse_checkpoint(note)[0].size)
         return logged.data, TlogProof(index, logged.proof, note)
 
-    found = EvidenceReader(path).read(work)
+    found = EvidenceReader(database).read(work)
     if found is None:
         raise CallNotCovered("no signed head covers that entry yet")
     return found

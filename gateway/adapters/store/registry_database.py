@@ -32,16 +32,6 @@ PATIENCE_S = 5.0
 QUIET_S = 1.0
 """A connection over a network that was not used for so long is tried before work is given to it."""
 
-acknowledgements = sa.Table(
-    "acknowledgements",
-    metadata,
-    sa.Column("agent", sa.Text, primary_key=True),
-    sa.Column("role", sa.Text, primary_key=True),
-    sa.Column("sha256", sa.Text, primary_key=True),
-    sa.Column("acknowledged_at", sa.Integer, nullable=False),
-    sa.Column("by", sa.Text, nullable=False),
-)
-
 
 class RegistryDatabase:
     """The database behind `SqliteCallRegistry` and `SqliteApiKeys`. The constructor blocks until it is open.

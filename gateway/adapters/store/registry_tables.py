@@ -50,3 +50,14 @@ api_keys = sa.Table(
 )
 
 keep_swept(recordings)
+
+acknowledgements = sa.Table(
+    "acknowledgements",
+    metadata,
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("acknowledged_at", Whole, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+)
+"""Who has acknowledged which text of the policy."""

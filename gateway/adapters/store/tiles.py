@@ -11,6 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from gateway.adapters.store import schema
+from gateway.adapters.store.databases import Database
 from gateway.adapters.store.evidence_log import EvidenceReader
 from gateway.adapters.store.files import replace_file, sync_directory
 from gateway.adapters.store.tree_state import read_node
@@ -61,10 +62,10 @@ class Exported:
                 sync_directory(folder)
 
 
-def export_tiles(path: Path, head: Head, verifier: Verifier, folder: Path) -> Exported:
+def export_tiles(database: Database, head: Head, verifier: Verifier, folder: Path) -> Exported:
     """Bring the tiles in *folder* up to *head*. Raises `ForkDetected`, `ProofInvalid` for a log that is not the head's,
     `EvidenceUnavailable`, also for one that contradicts itself, `OSError`."""
-    reader, size = EvidenceReader(path), head.checkpoint.size
+    reader, size = EvidenceReader(database), head.checkpoint.size
     done = _done(folder, verifier)
     _compare(reader, done, head.checkpoint)
     exported = Exported(size)

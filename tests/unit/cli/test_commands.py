@@ -19,6 +19,8 @@ VERBS = {
     "serve": True,
     "doctor": True,
     "calls list": True,
+    "db show": True,
+    "db upgrade": True,
     "devices check": True,
     "devices coverage": True,
     "devices list": True,
