@@ -1,4 +1,4 @@
-"""A real PostgreSQL of the tests' own: a cluster in a folder below /tmp, reached by its socket alone, a database for
+"""A real PostgreSQL of the tests' own: a cluster in a folder of its own, reached by its socket alone, a database for
 each test. It refuses to be root, so root lends it another user. Without the Debian package `postgresql` tests fail."""
 
 import contextlib
@@ -22,6 +22,8 @@ from gateway.adapters.store.postgresql import PostgresServer
 PASSWORD = "a password that nobody may read"
 LIBRARY = Path("/usr/lib/postgresql")
 START_S = 30.0
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 2**30
 
 
 def program(name: str) -> str:
@@ -31,6 +33,13 @@ def program(name: str) -> str:
     if found is None:
         raise RuntimeError(f"PostgreSQL's {name} is not installed: apt-get install postgresql (make test does)")
     return found
+
+
+def roomy_folder() -> Path:
+    """Make a folder for a cluster: in memory where there is room, for no test here takes the power away, and a server
+    that was killed first reads and syncs all it has."""
+    there = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_BYTES
+    return Path(tempfile.mkdtemp(prefix="consent-pg-", dir=MEMORY if there else None))
 
 
 def _unprivileged() -> str:
@@ -44,14 +53,22 @@ def _unprivileged() -> str:
 class Cluster:
     """One server. Stopped when the process that made it ends, however it ends."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, data: Path, **settings: str) -> None:
         self.folder = folder
+        self.data = data
         self._user = _unprivileged()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
         self._settings = {
             **{"listen_addresses": "", "unix_socket_directories": str(folder), "max_connections": "30"},
-            **{"shared_buffers": "16MB", "wal_level": "minimal", "max_wal_senders": "0", "lc_messages": "C"},
+            **{
+                "shared_buffers": "16MB",
+                "max_wal_size": "64MB",
+                "min_wal_size": "16MB",
+                "wal_level": "minimal",
+                "max_wal_senders": "0",
+                "lc_messages": "C",
+            },
             **settings,
         }
         password = folder / "password"
@@ -61,12 +78,8 @@ class Cluster:
             for path in (folder, password):
                 os.chown(path, entry.pw_uid, entry.pw_gid)
         made = [program("initdb"), "--pgdata", str(self.data), "--username", "owner", "--pwfile", str(password)]
-        made += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync"]
+        made += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--wal-segsize", "1"]
         subprocess.run(self._as_user(made), check=True, capture_output=True, cwd=folder)
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
 
     def _as_user(self, command: list[str]) -> list[str]:
         ids = [f"--reuid={self._user}", f"--regid={pwd.getpwnam(self._user).pw_gid}", "--clear-groups"]
@@ -95,6 +108,17 @@ class Cluster:
         if process is not None:
             process.send_signal(number)
             process.wait(START_S)
+
+    def revive(self) -> None:
+        """Wait until the server answers again, and start it where it gave itself up."""
+        for _ in range(100):
+            if self._process is None or self._process.poll() is not None:
+                self.start()
+                return
+            with contextlib.suppress(psycopg.Error):
+                self.connect("postgres").close()
+                return
+            time.sleep(0.05)
 
     def connect(self, database: str) -> "psycopg.Connection[tuple[Any, ...]]":
         parameters = self.parameters(database)
@@ -133,11 +157,12 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(**settings: str) -> Iterator[Cluster]:
-    """A running cluster, gone at the end with all it held."""
-    folder = Path(tempfile.mkdtemp(prefix="consent-pg-"))
+def cluster(where: Path | None = None, **settings: str) -> Iterator[Cluster]:
+    """A running cluster, gone at the end with all it held. *where*: the folder for its data, which everybody must be
+    let through to."""
+    folder = roomy_folder()
     try:
-        made = Cluster(folder, **settings)
+        made = Cluster(folder, (where or folder) / "data", **settings)
         try:
             yield made.start()
         finally:

@@ -6,6 +6,7 @@ nothing of one gateway can be mistaken for another's. The registry has one, whic
 
 import contextlib
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -16,6 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from gateway.adapters.store.databases import DatabaseUnusable
+
+logging.getLogger("psycopg").propagate = False
+"""Its warnings repeat what the server said, which may be a row."""
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 OLDEST = 14
 """The oldest major version that is supported: the one before has no `idle_session_timeout`."""
