@@ -18,7 +18,7 @@ from bench.speech import cli as speech
 
 
 async def evidence_run(folder: Path, quick: bool) -> dict[str, Any]:
-    return await evidence.run(folder, 0.5 if quick else 2.0)
+    return await evidence.run(folder, 0.5 if quick else 2.0, 1_000 if quick else 10_000)
 
 
 Run = Callable[[Path, bool], Awaitable[dict[str, Any]]]

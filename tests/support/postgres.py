@@ -53,7 +53,7 @@ def _unprivileged() -> str:
 class Cluster:
     """One server. Stopped when the process that made it ends, however it ends."""
 
-    def __init__(self, folder: Path, data: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, data: Path, segment_mb: int, **settings: str) -> None:
         self.folder = folder
         self.data = data
         self._user = _unprivileged()
@@ -73,12 +73,23 @@ class Cluster:
         }
         password = folder / "password"
         password.write_text(PASSWORD)
+        data.mkdir(mode=0o700)
         if not os.geteuid():
             entry = pwd.getpwnam(self._user)
-            for path in (folder, password):
+            for path in (folder, password, data):
                 os.chown(path, entry.pw_uid, entry.pw_gid)
         made = [program("initdb"), "--pgdata", str(self.data), "--username", "owner", "--pwfile", str(password)]
-        made += ["--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--wal-segsize", "1"]
+        made += [
+            "--auth",
+            "scram-sha-256",
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C",
+            "--no-sync",
+            "--wal-segsize",
+            str(segment_mb),
+        ]
         subprocess.run(self._as_user(made), check=True, capture_output=True, cwd=folder)
 
     def _as_user(self, command: list[str]) -> list[str]:
@@ -157,12 +168,12 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(where: Path | None = None, **settings: str) -> Iterator[Cluster]:
+def cluster(where: Path | None = None, *, segment_mb: int = 1, **settings: str) -> Iterator[Cluster]:
     """A running cluster, gone at the end with all it held. *where*: the folder for its data, which everybody must be
     let through to."""
     folder = roomy_folder()
     try:
-        made = Cluster(folder, (where or folder) / "data", **settings)
+        made = Cluster(folder, (where or folder) / "data", segment_mb, **settings)
         try:
             yield made.start()
         finally:

@@ -1,9 +1,9 @@
 """What the log and the registry need of the database they live in, and the embedded one: a file of SQLite."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -53,6 +53,10 @@ class Database(Protocol):
 
     def make_room(self, connection: sa.Connection) -> None:
         """Inside the transaction that makes the first tables: keep others from making them too."""
+        ...
+
+    def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows that all have the same columns."""
         ...
 
     def wait_at_most(self, connection: sa.Connection, seconds: float) -> None:
@@ -106,6 +110,9 @@ class SqliteFile:
 
     def make_room(self, connection: sa.Connection) -> None:
         """`BEGIN IMMEDIATE` has."""
+
+    def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        connection.execute(sa.insert(table), rows)
 
     def wait_at_most(self, connection: sa.Connection, seconds: float) -> None:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {max(0, int(seconds * 1000))}")

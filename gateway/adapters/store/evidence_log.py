@@ -17,7 +17,7 @@ from gateway.adapters.store.files import AlreadyRunning, FileLock, private_folde
 from gateway.adapters.store.fsck import FsckProblem, check_log
 from gateway.adapters.store.log_key import HEAD_FILE, ForkLock, load_signer
 from gateway.adapters.store.postgresql import PostgresSchema, PostgresServer, log_schema
-from gateway.adapters.store.tree_state import read_node
+from gateway.adapters.store.tree_state import Place, read_nodes
 from gateway.adapters.store.writer import Append, LogWriter, Sign, WriterStatistics
 from gateway.evidence import canonical, merkle
 from gateway.evidence.bundle import Logged, Opening, build_bundle
@@ -184,11 +184,17 @@ class DatabaseEvidenceLog:
         ).all()
         if not found:
             raise KeyError(call_id)
-        known: dict[tuple[int, int], bytes] = {}
+        wanted: set[Place] = set()
+
+        def ask(level: int, index: int) -> bytes:
+            wanted.add((level, index))
+            return bytes(merkle.HASH_BYTES)
+
+        for row in found:
+            merkle.inclusion_proof(row.idx, head.size, ask)
+        known = read_nodes(connection, wanted)
 
         def node(level: int, index: int) -> bytes:
-            if (level, index) not in known:
-                known[level, index] = read_node(connection, level, index)
             return known[level, index]
 
         logged = [Logged(row.idx, row.data, merkle.inclusion_proof(row.idx, head.size, node)) for row in found]

@@ -9,11 +9,13 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.pool import NullPool
 
 from gateway.adapters.store.databases import DatabaseUnusable
@@ -21,6 +23,8 @@ from gateway.adapters.store.databases import DatabaseUnusable
 logging.getLogger("psycopg").propagate = False
 """Its warnings repeat what the server said, which may be a row."""
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
+
+_DIALECT: sa.Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 OLDEST = 14
 """The oldest major version that is supported: the one before has no `idle_session_timeout`."""
@@ -125,6 +129,11 @@ class PostgresSchema:
         if not connection.execute(there, {"schema": self.schema}).scalar_one():
             connection.exec_driver_sql(f"CREATE SCHEMA {self.schema}")
 
+    def insert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """One statement for all rows, a list for each column: a statement for each row would be most of a commit."""
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        connection.exec_driver_sql(_insertion(table, tuple(columns)), columns)
+
     def wait_at_most(self, connection: sa.Connection, seconds: float) -> None:
         connection.exec_driver_sql(f"SET lock_timeout = {max(1, int(seconds * 1000))}")
 
@@ -162,6 +171,12 @@ class PostgresSchema:
         return sa.create_engine(
             url, creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT", use_native_hstore=False
         )
+
+
+@cache
+def _insertion(table: sa.Table, columns: tuple[str, ...]) -> str:
+    lists = ", ".join(f"%({name})s::{table.c[name].type.compile(_DIALECT)}[]" for name in columns)
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM unnest({lists})"  # noqa: S608 (our own names)
 
 
 def _insist_on_durability(connection: Any) -> None:

@@ -1,11 +1,16 @@
 """What the writer keeps in memory between commits, and how it is read from and written to the database."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
 from gateway.adapters.store import schema
 from gateway.evidence.merkle import HASH_BYTES, Frontier
+
+Place = tuple[int, int]
+"""Level and index of a node."""
 
 _MAX_TAILS = 4_096
 """Calls whose last entry is remembered. Others are looked up."""
@@ -20,6 +25,14 @@ _LEAF = sa.select(schema.entries.c.leaf_hash).where(schema.entries.c.idx == sa.b
 _NODE = sa.select(schema.nodes.c.hash).where(
     schema.nodes.c.level == sa.bindparam("level"), schema.nodes.c.idx == sa.bindparam("idx")
 )
+_LEAVES = sa.select(schema.entries.c.idx, schema.entries.c.leaf_hash).where(
+    schema.entries.c.idx.in_(sa.bindparam("leaves", expanding=True))
+)
+_NODES = sa.select(schema.nodes.c.level, schema.nodes.c.idx, schema.nodes.c.hash).where(
+    sa.tuple_(schema.nodes.c.level, schema.nodes.c.idx).in_(sa.bindparam("nodes", expanding=True))
+)
+_AT_ONCE = 400
+"""Nodes in one question: SQLite of before 3.32 takes 999 values."""
 _UPDATE_TREE = sa.update(schema.tree)
 
 
@@ -71,6 +84,26 @@ def read_node(connection: sa.Connection, level: int, index: int) -> bytes:
         found = connection.execute(_LEAF, {"idx": index}).scalar()
     else:
         found = connection.execute(_NODE, {"level": level, "idx": index}).scalar()
+    return _hash(found, level, index)
+
+
+def read_nodes(connection: sa.Connection, wanted: Collection[Place]) -> dict[Place, bytes]:
+    """Return the hashes of many complete nodes, by level and index, in few questions. Raises `LookupError` like
+    `read_node`."""
+    found: dict[Place, Any] = {}
+    ordered = sorted(wanted)
+    for begin in range(0, len(ordered), _AT_ONCE):
+        part = ordered[begin : begin + _AT_ONCE]
+        leaves = [index for level, index in part if level == 0]
+        nodes = [place for place in part if place[0]]
+        for index, leaf in connection.execute(_LEAVES, {"leaves": leaves}) if leaves else ():
+            found[0, index] = leaf
+        for level, index, node in connection.execute(_NODES, {"nodes": nodes}) if nodes else ():
+            found[level, index] = node
+    return {place: _hash(found.get(place), *place) for place in ordered}
+
+
+def _hash(found: object, level: int, index: int) -> bytes:
     if not isinstance(found, bytes):
         raise LookupError(f"node {index} of level {level} is missing from the database")
     return found

@@ -45,10 +45,6 @@ CHECKPOINT_LATEST_S = 5.0
 QUIET_S = 1.0
 """A connection over a network that was not used for so long is tried before work is given to it."""
 
-_INSERT_ENTRIES = sa.insert(schema.entries)
-_INSERT_NODES = sa.insert(schema.nodes)
-_INSERT_PERSONAL = sa.insert(schema.personal)
-
 _STORE_ERRORS = (sa.exc.SQLAlchemyError, OSError, LookupError, EvidenceInvalid, ValueError)
 
 
@@ -178,7 +174,7 @@ class LogWriter:
 
         def attempt() -> None:
             connection, state = self._opened()
-            batch = _Batch(self._signer.verifier.name, state, connection, self._database.refuses)
+            batch = _Batch(self._signer.verifier.name, state, connection, self._database)
             with transaction(connection, self._database.begin):
                 written = [(job.future, batch.add(job)) for job in jobs]
                 batch.write()
@@ -327,8 +323,8 @@ class _Row:
 class _Batch:
     """The entries of one commit: built on a copy of the state, so that a failure leaves nothing behind."""
 
-    def __init__(self, origin: str, state: TreeState, connection: sa.Connection, refuses: Callable[[str], str]) -> None:
-        self._refuses = refuses
+    def __init__(self, origin: str, state: TreeState, connection: sa.Connection, database: Database) -> None:
+        self._database = database
         self.frontier = state.frontier.copy()
         self.tails: dict[str, Tail] = {}
         self.rows: list[_Row] = []
@@ -341,7 +337,7 @@ class _Batch:
     def add(self, job: Append) -> _Row | EntryRefused:
         """Place the job's entry at the end of the log; an entry that cannot be written fails alone."""
         for text in (job.call_id, *(value for _, value in job.sealed.values())):
-            if reason := self._refuses(text):
+            if reason := self._database.refuses(text):
                 return EntryRefused(reason)
         tail = self.tails.get(job.call_id) or self._known.get(job.call_id) or find_tail(self._connection, job.call_id)
         try:
@@ -382,11 +378,9 @@ class _Batch:
             {"idx": row.index, "call_id": row.entry.call, "seq": row.entry.seq, "leaf_hash": row.leaf, "data": row.data}
             for row in self.rows
         ]
-        self._connection.execute(_INSERT_ENTRIES, rows)
-        if self._nodes:
-            self._connection.execute(_INSERT_NODES, self._nodes)
-        if self._personal:
-            self._connection.execute(_INSERT_PERSONAL, self._personal)
+        for table, found in ((schema.entries, rows), (schema.nodes, self._nodes), (schema.personal, self._personal)):
+            if found:
+                self._database.insert(self._connection, table, found)
         save_frontier(self._connection, self.frontier)
 
 
