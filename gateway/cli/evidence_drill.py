@@ -80,7 +80,7 @@ def run(config: Path | None, folder: Path | None, most: int, *, as_json: bool) -
         if stamps:
             findings.append(_foreign_stamp(copy, stamps[-1].read_bytes()))
         entries = copy.rows("SELECT count(*) FROM entries")[0][0]
-    return _report(findings, source and source.label, entries, as_json, stamped=bool(stamps))
+    return _report(findings, None if source is None else source.label, entries, as_json, stamped=bool(stamps))
 
 
 @contextmanager
