@@ -1,6 +1,8 @@
 """The log on PostgreSQL beside bare inserts into the same server, and what happens as a log grows."""
 
 import asyncio
+import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +28,11 @@ def server() -> Iterator[Cluster]:
     """A PostgreSQL as Debian ships it, durable, on the disk that temporary files are on."""
     folder = Path(mkdtemp(prefix="consent-bench-"))
     folder.chmod(0o755)
-    with cluster(folder, segment_mb=16, shared_buffers="128MB", max_wal_size="1GB", min_wal_size="80MB") as running:
-        yield running
+    try:
+        with cluster(folder, segment_mb=16, shared_buffers="128MB", max_wal_size="1GB", min_wal_size="80MB") as running:
+            yield running
+    finally:
+        shutil.rmtree(folder)
 
 
 def bare_inserts(running: Cluster, seconds: float, row_bytes: int) -> list[float]:
@@ -50,6 +55,14 @@ def opener(running: Cluster, folder: Path) -> Callable[[str], DatabaseEvidenceLo
         return PostgresEvidenceLog(running.server(running.new_database()), folder / f"keys-{name}", ORIGIN)
 
     return open_log
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a database of SQLite with nothing left in its write-ahead log."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return path.stat().st_size
 
 
 async def fill(log: DatabaseEvidenceLog, calls: int, prompt: dict[str, Json], first: int) -> None:
@@ -106,7 +119,7 @@ async def growth(running: Cluster, folder: Path, prompt: dict[str, Json], larges
     path = folder / "grown.db"
     database = running.new_database()
     logs: dict[str, tuple[DatabaseEvidenceLog, Callable[[], int]]] = {
-        "SQLite": (SqliteEvidenceLog(path, folder / "keys-grown", ORIGIN), lambda: path.stat().st_size),
+        "SQLite": (SqliteEvidenceLog(path, folder / "keys-grown", ORIGIN), lambda: file_size(path)),
         "PostgreSQL": (
             PostgresEvidenceLog(running.server(database), folder / "keys-grown-server", ORIGIN),
             lambda: int(running.run(database, "SELECT pg_database_size(current_database())")[0][0]),
