@@ -72,8 +72,7 @@ def run(config: Path | None, folder: Path | None, most: int, *, as_json: bool) -
         if problems:
             complain(f"{source.label} is damaged already, before the drill: consent-gateway evidence fsck says how")
             return NO
-    with _place(folder) as place:
-        _be_quiet()
+    with _place(folder) as place, _quietly():
         copy = prepare(place / "sound", source, settings.evidence.origin, most)
         findings = list(drill(copy, place, keep=folder is not None))
         stamps = sorted(folders.anchors.glob("*.tsr"))
@@ -173,10 +172,16 @@ def _foreign_line(sound: Copy) -> Finding:
     return _finding("a witness's line from under another head", "verify", heard(replace(head, size=head.size - 1)))
 
 
-def _be_quiet() -> None:
+@contextmanager
+def _quietly() -> Iterator[None]:
     """What the copies' logs say of themselves ("log key created") would be taken for news of the real one."""
+    before = structlog.get_config()
     warnings = structlog.make_filtering_bound_logger("warning")
     structlog.configure(wrapper_class=warnings, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def _bits(bundle: bytes, key: str) -> Finding:
