@@ -70,19 +70,25 @@ async def _append(session: CallSession, command: do.AppendEvidence) -> None:
     facts = command.facts
     if command.kind == "prompt.played":
         facts = _with_prompt(session, facts)
-    appending = session.services.evidence.append(
-        session.call_id, command.kind, cast(Mapping[str, Json], facts), command.personal
-    )
-    spawn(_report_durable(session, command, appending), name="append evidence")
+    spawn(_report_durable(session, command, cast(Mapping[str, Json], facts)), name="append evidence")
 
 
-async def _report_durable(session: CallSession, command: do.AppendEvidence, appending: Awaitable[Any]) -> None:
+async def _report_durable(session: CallSession, command: do.AppendEvidence, facts: Mapping[str, Json]) -> None:
+    """Append, and tell what became of it. Without its first entry a call has none: nobody could say whose the others
+    are, and no verifier takes them."""
+    first = command.kind == "call.arrived"
     try:
-        receipt = await appending
+        if not first and not await session.arrival:
+            raise EvidenceUnavailable("the call's first entry was lost")
+        receipt = await session.services.evidence.append(session.call_id, command.kind, facts, command.personal)
     except EvidenceUnavailable:
         _log.error("evidence was not written", kind=command.kind, call_id=session.call_id)
+        if first:
+            session.arrival.set_result(False)
         session.post(ev.EvidenceFailed(at_ns=session.now_ns(), token=command.token))
         return
+    if first:
+        session.arrival.set_result(True)
     session.receipts[command.token] = receipt
     session.post(ev.EvidenceDurable(at_ns=session.now_ns(), token=command.token))
 

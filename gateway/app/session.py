@@ -98,6 +98,8 @@ class CallSession:
     listening: set[str] = field(default_factory=set)
     """Legs that are listened to: see `media.Listen`."""
     replies: dict[str, asyncio.Future[do.Reply]] = field(default_factory=dict)
+    arrival: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    """Ends with whether the call's first entry is in the log."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     on_change: Callable[["CallSession"], None] = lambda session: None
     _queue: asyncio.Queue[ev.Event] = field(default_factory=asyncio.Queue)

@@ -84,6 +84,31 @@ async def test_lost_evidence_leaves_the_call_unrecorded(desk: Desk) -> None:
     assert desk.log.kinds(CALL)[-1] == "call.ended"
 
 
+async def test_a_call_whose_first_entry_is_lost_leaves_none_and_is_connected_unrecorded(desk: Desk) -> None:
+    """The log could take the others: they would be of a call that nobody can verify."""
+    desk.log.fail_next()
+    await desk.dials()
+    desk.report(media.LegAnswered, AGENT, "x", "PCMU")
+    await desk.sends(media.Bridge)
+    await desk.rest()
+    await desk.ends()
+    assert not desk.sent(media.RecordOpen)
+    assert desk.log.kinds(CALL) == []
+
+
+async def test_entries_wait_for_the_first_and_keep_their_order(desk: Desk) -> None:
+    desk.log.hold()
+    await desk.dials()
+    desk.report(media.LegAnswered, AGENT, "x", "PCMU")
+    await desk.sends(media.Bridge)
+    desk.log.release()
+    await desk.sends(media.RecordOpen)
+    entries = await desk.log.entries(CALL)
+    assert entries[0].kind == "call.arrived" and [entry.seq for entry in entries] == list(range(len(entries)))
+    kinds = [entry.kind for entry in entries]
+    assert kinds.index("prompt.played") < kinds.index("answer.digit") < kinds.index("verdict")
+
+
 async def test_lost_evidence_while_recording_closes_at_once(desk: Desk) -> None:
     await desk.records()
     desk.log.fail_next()
