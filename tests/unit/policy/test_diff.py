@@ -12,6 +12,7 @@ from gateway.adapters.config.policies import load_book, prompt_problems
 from gateway.adapters.config.shelf import open_policies
 from gateway.adapters.prompts.library import load_prompts
 from gateway.domain.rules import Basis, FailMode, Rules
+from gateway.policy.authority import Act, Actor, Circumstances
 from gateway.policy.book import Book, Occasion, make_book, parse_policy
 from gateway.policy.diff import CALLERS, MOST_SAMPLES, Sample, changes, read_samples, samples_of
 from gateway.policy.errors import PolicyError
@@ -157,3 +158,29 @@ def test_the_examples_can_be_used_with_the_shipped_prompts() -> None:
     prompts, _ = load_prompts(ROOT / "ivr_prompts")
     examples = load_book(EXAMPLES)
     assert prompt_problems(examples, prompts) == [] and len(examples.policies) == 5
+
+
+@pytest.mark.parametrize(
+    ("call", "role", "acknowledged", "may"),
+    [
+        ({"line": "desk-fx"}, "agent", True, set()),
+        ({"line": "desk-fx"}, "supervisor", False, {"pause", "hold"}),
+        ({"line": "desk-fx"}, "supervisor", True, {"pause", "resume", "listen", "export", "hold"}),
+        ({"line": "desk-fx"}, "officer", True, {"listen", "export", "hold", "destroy"}),
+        ({"line": "payments", "called": "+49305555019"}, "agent", False, {"pause", "withdraw"}),
+        ({"line": "payments", "called": "+49305555019"}, "agent", True, {"pause", "resume", "record", "withdraw"}),
+        ({}, "agent", False, {"pause", "resume", "record", "withdraw", "private"}),
+    ],
+)
+def test_the_examples_let_people_do_what_they_say(
+    call: dict[str, str], role: str, acknowledged: bool, may: set[str]
+) -> None:
+    decision = decided(**call)
+    of = Circumstances(call.get("line", "0"), decision.rules.basis, NOW)
+    actor = Actor(role, acknowledged=acknowledged)
+    assert {str(act) for act in Act if not decision.authority.why_not(act, actor, of)} == may
+
+
+def test_the_support_line_asks_for_analysis_on_its_own() -> None:
+    rules = decided().rules
+    assert rules.one_by_one and rules.purposes == ("recording", "analysis") and dict(rules.minimum_also_ms)["analysis"]
