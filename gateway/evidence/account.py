@@ -38,7 +38,7 @@ class Question:
     @property
     def asks(self) -> bool:
         """Whether it asks for an answer, other than a prompt that only tells."""
-        return self.prompt.startswith(("ask", "confirm"))
+        return self.prompt.startswith(("ask", "confirm", "also_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One verdict about one party. *answer* is the answer it followed from, if there was any."""
+    """One verdict about one party. *answer* is the answer it followed from, if there was any. *asked*: the one purpose
+    that was asked for, and *said* what became of that (a verdict's name); empty for a verdict about the whole."""
 
     entry: int
     at: str
@@ -64,6 +65,8 @@ class Decision:
     basis: str
     purposes: Mapping[str, bool]
     answer: Answer | None
+    asked: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,9 @@ def _decisions(contents: Contents) -> dict[str, list[Decision]]:
             purposes = {str(name): allowed is True for name, allowed in _mapping(entry.facts["purposes"]).items()}
             verdict, basis = str(entry.facts["verdict"]), _text(entry.facts.get("basis"))
             answer = pending.pop(party, None)
-            decided.setdefault(party, []).append(Decision(entry.seq, entry.at, verdict, basis, purposes, answer))
+            asked, said = _text(entry.facts.get("asked")), _text(entry.facts.get("answer"))
+            made = Decision(entry.seq, entry.at, verdict, basis, purposes, answer, asked, said)
+            decided.setdefault(party, []).append(made)
     return decided
 
 

@@ -117,7 +117,7 @@ def _process(account: Account, person: Person) -> list[dict[str, Any]]:
     return [
         {
             "@type": "dpv:Process",
-            "dpv:hasPurpose": {"@type": "dpv:Purpose", "dct:title": purpose},
+            "dpv:hasPurpose": _purpose(purpose),
             "dpv:hasPersonalData": "pd:VoiceCommunicationRecording",
             "dpv:hasProcessing": _PROCESSING.get(purpose, ["dpv:Use"]),
             "dpv:hasLegalBasis": BASES[person.basis],
@@ -140,19 +140,27 @@ def _states(account: Account, person: Person) -> list[dict[str, Any]]:
         )
     before: list[str] = []
     for decision in person.decisions:
+        if decision.asked:
+            states.append(_state(decision, decision.said, ()) | {"dpv:hasPurpose": _purpose(decision.asked)})
+            continue
         if decision.verdict in STATES:
-            states.append(_state(decision, before))
+            states.append(_state(decision, decision.verdict, before))
         before.append(decision.verdict)
     return states or [{"@type": "dpv:ConsentUnknown", "dpv:isIndicatedAtTime": account.began}]
 
 
-def _state(decision: Decision, before: Sequence[str]) -> dict[str, Any]:
-    renewed = decision.verdict == "granted" and "granted" in before
+def _purpose(name: str) -> dict[str, Any]:
+    return {"@type": "dpv:Purpose", "dct:title": name}
+
+
+def _state(decision: Decision, verdict: str, before: Sequence[str]) -> dict[str, Any]:
+    """The state that *verdict* makes, after those of *before*."""
+    renewed = verdict == "granted" and "granted" in before
     state: dict[str, Any] = {
-        "@type": "dpv:RenewedConsentGiven" if renewed else STATES[decision.verdict],
+        "@type": "dpv:RenewedConsentGiven" if renewed else STATES.get(verdict, "dpv:ConsentUnknown"),
         "dpv:isIndicatedAtTime": decision.at if decision.answer is None else decision.answer.at,
     }
-    if decision.verdict in ("granted", "refused", "withdrawn"):
+    if verdict in ("granted", "refused", "withdrawn"):
         state["dpv:isIndicatedBy"] = "dpv:DataSubject"
     if decision.answer is not None:
         state["dpv:hasIndicationMethod"] = _method(decision.answer)

@@ -65,7 +65,10 @@ def _answers(person: Person, texts: Texts) -> list[str]:
 
 def _decided(decision: Decision, texts: Texts) -> str:
     how = "" if decision.answer is None else f" ({_how(decision.answer, texts)})"
-    return f"{texts.verdict[decision.verdict]}{how}"
+    if not decision.asked:
+        return f"{texts.verdict[decision.verdict]}{how}"
+    said = texts.said.get(decision.said, texts.said["unclear"])
+    return f"{texts.purposes.get(decision.asked, decision.asked)}: {said}{how}"
 
 
 def _how(answer: Answer, texts: Texts) -> str:

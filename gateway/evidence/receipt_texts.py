@@ -1,6 +1,7 @@
 """What a receipt says, in the six languages that callers are spoken to in. Names in braces are filled in.
 
-`verdict` is about the caller's recording; `withdraw` depends on what the recording rests on and on what he decided.
+`verdict` is about the caller's recording, `said` about one of the other `purposes`; `withdraw` depends on what the
+recording rests on and on what he decided.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ class Texts:
     answer: str
     how: Mapping[str, str]
     verdict: Mapping[str, str]
+    purposes: Mapping[str, str]
+    said: Mapping[str, str]
     later: str
     recorded: str
     nothing: str
@@ -62,6 +65,17 @@ TEXTS: Mapping[str, Texts] = {
             "withdrawn": "Sie haben Ihre Zustimmung zurückgenommen oder der Aufzeichnung widersprochen.",
             "not_required": "Ihre Zustimmung war nicht nötig. Sie wurden nicht darum gebeten.",
             "none": "Es wurde nichts entschieden. Das gilt nicht als Zustimmung.",
+        },
+        purposes={
+            "transcription": "Umwandlung des Gesprächs in Text",
+            "analysis": "Auswertung des Gesprächs",
+            "sharing": "Weitergabe des Gesprächs",
+        },
+        said={
+            "granted": "zugestimmt",
+            "refused": "abgelehnt",
+            "unanswered": "keine Antwort, das gilt nicht als Zustimmung",
+            "unclear": "keine eindeutige Antwort, das gilt nicht als Zustimmung",
         },
         later="Danach",
         recorded="Aufgezeichnet",
@@ -116,6 +130,17 @@ TEXTS: Mapping[str, Texts] = {
             "not_required": "Your consent was not required, and you were not asked for it.",
             "none": "Nothing was decided. That does not count as agreeing.",
         },
+        purposes={
+            "transcription": "Turning the call into text",
+            "analysis": "Evaluating the call",
+            "sharing": "Passing the call on",
+        },
+        said={
+            "granted": "you agreed",
+            "refused": "you refused",
+            "unanswered": "no answer, which does not count as agreeing",
+            "unclear": "no clear answer, which does not count as agreeing",
+        },
         later="After that",
         recorded="Recorded",
         nothing="Nothing was recorded.",
@@ -167,6 +192,17 @@ TEXTS: Mapping[str, Texts] = {
             "withdrawn": "Usted retiró su consentimiento o se opuso a la grabación.",
             "not_required": "Su consentimiento no era necesario y no se le pidió.",
             "none": "No se decidió nada. Eso no cuenta como consentimiento.",
+        },
+        purposes={
+            "transcription": "Transcripción de la llamada",
+            "analysis": "Análisis de la llamada",
+            "sharing": "Transmisión de la llamada a otros",
+        },
+        said={
+            "granted": "aceptado",
+            "refused": "rechazado",
+            "unanswered": "sin respuesta, lo que no cuenta como consentimiento",
+            "unclear": "sin respuesta clara, lo que no cuenta como consentimiento",
         },
         later="Después",
         recorded="Grabado",
@@ -220,6 +256,17 @@ TEXTS: Mapping[str, Texts] = {
             "not_required": "Votre accord n'était pas nécessaire et ne vous a pas été demandé.",
             "none": "Rien n'a été décidé. Cela ne vaut pas accord.",
         },
+        purposes={
+            "transcription": "Transcription de l'appel",
+            "analysis": "Analyse de l'appel",
+            "sharing": "Transmission de l'appel à d'autres",
+        },
+        said={
+            "granted": "accepté",
+            "refused": "refusé",
+            "unanswered": "sans réponse, ce qui ne vaut pas accord",
+            "unclear": "sans réponse claire, ce qui ne vaut pas accord",
+        },
         later="Ensuite",
         recorded="Enregistré",
         nothing="Rien n'a été enregistré.",
@@ -272,6 +319,17 @@ TEXTS: Mapping[str, Texts] = {
             "not_required": "Il suo consenso non era necessario e non le è stato chiesto.",
             "none": "Non è stato deciso nulla. Questo non vale come consenso.",
         },
+        purposes={
+            "transcription": "Trascrizione della chiamata",
+            "analysis": "Analisi della chiamata",
+            "sharing": "Trasmissione della chiamata ad altri",
+        },
+        said={
+            "granted": "accettato",
+            "refused": "rifiutato",
+            "unanswered": "nessuna risposta, il che non vale come consenso",
+            "unclear": "nessuna risposta chiara, il che non vale come consenso",
+        },
         later="In seguito",
         recorded="Registrato",
         nothing="Non è stato registrato nulla.",
@@ -323,6 +381,17 @@ TEXTS: Mapping[str, Texts] = {
             "withdrawn": "Você retirou o consentimento ou se opôs à gravação.",
             "not_required": "O seu consentimento não era necessário e não foi pedido.",
             "none": "Nada foi decidido. Isso não vale como consentimento.",
+        },
+        purposes={
+            "transcription": "Transcrição da chamada",
+            "analysis": "Análise da chamada",
+            "sharing": "Transmissão da chamada a outros",
+        },
+        said={
+            "granted": "aceito",
+            "refused": "recusado",
+            "unanswered": "sem resposta, o que não vale como consentimento",
+            "unclear": "sem resposta clara, o que não vale como consentimento",
         },
         later="Depois",
         recorded="Gravado",

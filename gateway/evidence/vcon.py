@@ -308,7 +308,11 @@ class _Writer:
             "lawful_basis": person.basis,
             "expiration": None,
             "purpose_grants": [
-                {"purpose": purpose, "granted": allowed and granted, "granted_at": _date(at)}
+                {
+                    "purpose": purpose,
+                    "granted": allowed and granted,
+                    "granted_at": _date(_since(person, purpose) or at),
+                }
                 for purpose, granted in sorted(grants.items())
             ],
             "proof_mechanisms": [self._mechanism(decision, dialog) for decision in person.decisions],
@@ -317,7 +321,10 @@ class _Writer:
                 "verdict": person.verdict,
                 "policy": self.account.policy,
                 "history": [
-                    {"entry": decision.entry, "at": decision.at, "verdict": decision.verdict, "basis": decision.basis}
+                    {
+                        **{"entry": decision.entry, "at": decision.at},
+                        **{"verdict": decision.verdict, "basis": decision.basis, **_asked(decision)},
+                    }
                     for decision in person.decisions
                 ],
             },
@@ -336,6 +343,7 @@ class _Writer:
             "log_index": contents.places[decision.entry],
             "leaf_hash": contents.leaves[decision.entry].hex(),
             "verdict": decision.verdict,
+            **_asked(decision),
         }
         asked = [question for question in self.account.questions if question.entry < decision.entry and question.asks]
         if asked and answer is not None:
@@ -415,6 +423,21 @@ def _disposition(account: Account) -> str:
     return {486: "busy", 600: "busy", 408: "no-answer", 480: "no-answer", 487: "no-answer", 503: "congestion"}.get(
         code if isinstance(code, int) else 0, "failed"
     )
+
+
+def _asked(decision: Decision) -> dict[str, str]:
+    """What an answer about one purpose was about, and what it was."""
+    return {"asked": decision.asked, "answer": decision.said} if decision.asked else {}
+
+
+def _since(person: Person, purpose: str) -> str:
+    """Since when *purpose* is granted as it is now; "" when it is not."""
+    since = ""
+    for decision in reversed(person.decisions):
+        if decision.verdict not in ("granted", "not_required") or not decision.purposes.get(purpose):
+            break
+        since = decision.at
+    return since
 
 
 def _presses(facts: Mapping[str, Any], at: str) -> list[tuple[str, str, str]]:

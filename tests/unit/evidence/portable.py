@@ -126,6 +126,40 @@ def spoken() -> tuple[list[Step], Mapping[int, Mapping[str, str]]]:
     return recorded(answer=speech()), {2: {"heard_1.1": WORDS, "heard_1.2": "yes I degree"}}
 
 
+PURPOSES = ("recording", "transcription", "analysis", "sharing")
+
+
+def about(purpose: str, answer: str, *granted: str) -> Step:
+    """The verdict that follows from an answer about one purpose."""
+    kind, facts = verdict()
+    purposes = {name: name in granted for name in PURPOSES}
+    return kind, {**facts, "purposes": purposes, **({"asked": purpose, "answer": answer} if purpose else {})}
+
+
+def one_by_one() -> list[Step]:
+    """Recorded, and asked for three more purposes: yes, no, silence."""
+    return of(
+        arrived(agent_basis="contract", purposes=list(PURPOSES)),
+        asked(),
+        key("1"),
+        about("", "", "recording"),
+        asked(text="Into text?", prompt="also_transcription"),
+        key("1"),
+        about("transcription", "granted", "recording", "transcription"),
+        asked(text="Evaluate?", prompt="also_analysis"),
+        key("2"),
+        about("analysis", "refused", "recording", "transcription"),
+        asked(text="Pass on?", prompt="also_sharing"),
+        about("sharing", "unanswered", "recording", "transcription"),
+        leg("answered"),
+        agents(),
+        command("open"),
+        observed("on"),
+        command("close"),
+        closed(("on", 0, 200)),
+    )
+
+
 STORIES: Mapping[str, list[Step]] = {
     "granted": recorded(answer=key("1", duration_ms=120)),
     "spoken": spoken()[0],
@@ -140,6 +174,7 @@ STORIES: Mapping[str, list[Step]] = {
     "three": of(arrived(), joined("PJSIP/carol-1"), ("party.gone", {"party": "PJSIP/carol-1"})),
     "open": recorded(answer=key("1"))[:8],
     "destroyed": [*recorded(answer=key("1")), ("recording.destroyed", {"recording": "r1", "cause": "retention"})],
+    "one_by_one": one_by_one(),
     "two_recordings": of(
         arrived(), asked(), key(), verdict(), agents(),
         command("open"), observed("on"), command("close"), closed(("on", 0, 10)),

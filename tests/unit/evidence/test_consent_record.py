@@ -106,3 +106,14 @@ def test_nothing_personal_is_in_a_record(story: str) -> None:
     text = json.dumps(document(story))
     for value in (*VALUES.values(), WORDS):
         assert value not in text
+
+
+def test_an_answer_about_one_purpose_is_a_state_of_that_purpose() -> None:
+    states = record("one_by_one")["dpv:hasConsentStatus"]
+    assert [state["@type"] for state in states] == [
+        *("dpv:ConsentRequested", "dpv:ConsentGiven"),
+        *("dpv:ConsentGiven", "dpv:ConsentRefused", "dpv:ConsentRequestDeferred"),
+    ]
+    about = [state.get("dpv:hasPurpose", {}).get("dct:title") for state in states]
+    assert about == [None, None, "transcription", "analysis", "sharing"]
+    assert "dpv:isIndicatedBy" not in states[-1], "silence is nobody's word"

@@ -115,3 +115,23 @@ def test_who_is_not_in_the_call_gets_no_receipt() -> None:
     with pytest.raises(BundleInvalid, match="no party 'nobody'"):
         receipt(tell(bundle(), KEY), party="nobody")
     assert "contract" in receipt(tell(bundle(), KEY), party="agent", language="en")
+
+
+def test_a_receipt_tells_each_purpose_by_its_own_answer() -> None:
+    lines = text_of("one_by_one").splitlines()
+    said = [line.partition("): ")[2] for line in lines if line.startswith(("Your answer", "After that"))]
+    assert said == [
+        "You agreed to the recording. (key 1)",
+        "Turning the call into text: you agreed (key 1)",
+        "Evaluating the call: you refused (key 2)",
+        "Passing the call on: no answer, which does not count as agreeing",
+    ]
+    assert sum(line.startswith("You were asked") for line in lines) == 4
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_words_for_every_purpose_and_answer(language: str) -> None:
+    texts = TEXTS[language]
+    assert set(texts.purposes) == {"transcription", "analysis", "sharing"}
+    assert set(texts.said) == {"granted", "refused", "unanswered", "unclear"}
+    assert len(set(texts.purposes.values())) == 3 and len(set(texts.said.values())) == 4

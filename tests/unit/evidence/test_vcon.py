@@ -421,3 +421,21 @@ def test_a_value_without_a_canonical_form_is_refused(text: str) -> None:
     data = json.dumps(vcon_of()).replace('"0.4.0"', text, 1).encode()
     with pytest.raises(BundleInvalid):
         verify_vcon(data, KEY)
+
+
+def test_each_purpose_is_granted_since_its_own_answer() -> None:
+    body = basis_of(vcon_of("one_by_one"))
+    grants = {grant["purpose"]: grant for grant in body["purpose_grants"]}
+    assert {name: grant["granted"] for name, grant in grants.items()} == {
+        **{"recording": True, "transcription": True},
+        **{"analysis": False, "sharing": False},
+    }
+    assert grants["recording"]["granted_at"] < grants["transcription"]["granted_at"]
+    proofs = [proof["proof_data"] for proof in body["proof_mechanisms"]]
+    assert [(proof.get("asked"), proof.get("answer")) for proof in proofs] == [
+        (None, None),
+        *(("transcription", "granted"), ("analysis", "refused"), ("sharing", "unanswered")),
+    ]
+    assert [item.get("asked") for item in body["metadata"]["history"]] == [None, "transcription", "analysis", "sharing"]
+    questions = [vcon_of("one_by_one")["dialog"][proof["dialog_reference"]]["body"] for proof in proofs[:3]]
+    assert questions == ["May we record?", "Into text?", "Evaluate?"]
