@@ -116,7 +116,7 @@ class Call:
         self._topic: Consent | None = None
         """The dialogue about a purpose beside recording, while there is one."""
         self._topics: list[str] = []
-        """Purposes that are still to be asked for."""
+        """Purposes that are still to be asked for, should he agree before the conversation."""
         self._also: set[str] = set()
         """Those that were agreed to by an answer of their own."""
         self._sinks: dict[tuple[str, str], None] = {}
@@ -373,8 +373,7 @@ class Call:
         self._why = f"{party} {verdict}"
         if party == CALLER:
             others = [purpose for purpose in self.rules.purposes if purpose != RECORDING]
-            first = verdict is Verdict.GRANTED and self.phase is Phase.ASKING and self.rules.one_by_one
-            self._topics, self._also = others if first else [], set()
+            self._topics, self._also = others if self.rules.one_by_one else [], set()
         self._log_verdict(party)
         if isinstance(event, ev.PartyLeft):
             return

@@ -257,7 +257,7 @@ def test_a_withdrawal_ends_every_sink() -> None:
     book >> closed() >> sink() << do.Reply("r", False, "purpose_not_granted", "not granted")
 
 
-def test_lost_evidence_ends_every_sink() -> None:
+def test_lost_evidence_ends_every_sink_and_allows_none() -> None:
     book = talks("1", "1") >> sink() << GRANTED
     book.slow_log = True
     book >> ev.LegHeld(at_ns=0, leg=CALLER, held=True)
@@ -267,6 +267,9 @@ def test_lost_evidence_ends_every_sink() -> None:
         << do.RaiseAlarm("evidence_unavailable")
         << entry("sink.ended", purpose="analysis")
     )
+    assert not any(book.call.purposes.values())
+    book >> sink("late") << do.Reply("r", False, "purpose_not_granted", "not granted")
+    assert book.call.phase is Phase.TALKING and not book.entries("sink.allowed")[1:]
 
 
 def test_at_the_end_of_a_call_no_sink_is_allowed() -> None:
