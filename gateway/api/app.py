@@ -24,6 +24,7 @@ from gateway.evidence.forms import Wishes, render
 from gateway.evidence.receipt import LANGUAGES
 from gateway.policy.authority import Act
 from gateway.policy.errors import PolicyError
+from gateway.policy.model import Purpose
 from gateway.ports.evidence import EvidenceUnavailable
 from gateway.ports.policy import PolicyShelf
 from gateway.ports.registry import ApiKey, ApiKeys
@@ -217,11 +218,16 @@ _REFUSED = {
 }
 
 
+def _refusal(outcome: Outcome, **more: str) -> Problem:
+    """The problem that tells of a refused request."""
+    status, title = _REFUSED.get(outcome.code, (409, "Refused"))
+    return Problem(status, outcome.code, title, **more)
+
+
 def _answer(session: CallSession, outcome: Outcome) -> OutcomeBody:
     if not outcome.accepted:
-        status, title = _REFUSED.get(outcome.code, (409, "Refused"))
         because = {"because": outcome.because} if outcome.because else {}
-        raise Problem(status, outcome.code, title, verdict=str(session.call.verdict), **because)
+        raise _refusal(outcome, verdict=str(session.call.verdict), **because)
     return OutcomeBody(
         call_id=session.call_id,
         accepted=True,
@@ -291,7 +297,7 @@ class SinkWish(BaseModel):
     """What would do something with a call beside the recorder. *name* is for the evidence: a system, not a person."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
-    purpose: Literal["recording", "transcription", "analysis", "sharing"]
+    purpose: Purpose
 
 
 class SinkBody(BaseModel):
@@ -313,8 +319,7 @@ def _sinks(app: FastAPI, switchboard: Switchboard) -> None:
         session = _find(switchboard, key, call_id)
         outcome = await switchboard.sink(call_id, sink=wish.name, purpose=wish.purpose, actor=_actor(key))
         if not outcome.accepted:
-            status, title = _REFUSED.get(outcome.code, (409, "Refused"))
-            raise Problem(status, outcome.code, title, because=outcome.because)
+            raise _refusal(outcome, because=outcome.because)
         now = session.call.purposes[wish.purpose]
         return SinkBody(call_id=call_id, name=wish.name, purpose=wish.purpose, now=now)
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from gateway.api.access import Caller, require_role
 from gateway.api.problems import Problem
 from gateway.app.colleagues import Colleagues, TextChanged
+from gateway.policy.plain import ROLES
 from gateway.ports.registry import ApiKey, RegistryUnavailable
 
 Role = Literal["agent", "supervisor", "officer"]
@@ -83,6 +84,6 @@ def add_education(app: FastAPI, colleagues: Colleagues) -> None:
 def _role(key: ApiKey, named: Role | None) -> str:
     """Whose text is meant. Raises a 409 problem for a key whose role has none, and names none."""
     role = named or key.role
-    if role not in ("agent", "supervisor", "officer"):
+    if role not in ROLES:
         raise Problem(409, "no_text", "There is no text for this key's role: name one (agent, supervisor, officer)")
     return role

@@ -7,7 +7,7 @@ from gateway.api.problems import Problem
 from gateway.app.switchboard import Switchboard
 from gateway.domain import events as ev
 from gateway.domain.rules import Basis
-from gateway.policy.authority import Act, Actor, Circumstances
+from gateway.policy.authority import Act, Circumstances
 from gateway.ports.evidence import EvidenceUnavailable, Json
 from gateway.ports.policy import PolicyShelf
 from gateway.ports.registry import ApiKey
@@ -28,9 +28,7 @@ async def require_kept(key: ApiKey, call_id: str, act: Act, switchboard: Switchb
     policy, line = facts.get("policy"), facts.get("line", "")
     name = policy.get("name", "") if isinstance(policy, dict) else ""
     call = Circumstances(str(line), Basis(str(facts.get("basis", Basis.CONSENT))), services.clock.utc())
-    known = services.staff.has_acknowledged(key.agent, key.role)
-    actor = Actor(key.role, services.staff.colleague(key.agent).kind, acknowledged=known)
-    why = policies.authority(str(name)).why_not(act, actor, call)
+    why = policies.authority(str(name)).why_not(act, services.staff.actor(key.role, key.agent), call)
     if why:
         await _refuse(key, call_id, act, why, switchboard)
 

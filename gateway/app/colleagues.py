@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from gateway.policy.authority import Actor
 from gateway.policy.plain import PolicyText
 from gateway.policy.staff import Colleague, Directory
 from gateway.ports.education import Acknowledgement, Acknowledgements, FakeAcknowledgements
@@ -45,6 +46,10 @@ class Colleagues:
     def has_acknowledged(self, agent: str, role: str) -> bool:
         """Whether *agent* has acknowledged the present text for *role*."""
         return (agent, role, self.text(role).sha256) in self._known
+
+    def actor(self, role: str, agent: str) -> Actor:
+        """Return who wants something, as a policy sees him: by his role, and the telephone he is known by."""
+        return Actor(role, self.colleague(agent).kind, acknowledged=self.has_acknowledged(agent, role))
 
     async def acknowledge(self, agent: str, role: str, sha256: str, *, by: str) -> Acknowledgement:
         """Keep that *agent* knows the text for *role* with that SHA-256. Raises `TextChanged` when it is not the

@@ -13,7 +13,6 @@ from gateway.domain import events as ev
 from gateway.domain.call import AGENT, AGENT_KEY, CALLER, POLICY, Phase
 from gateway.domain.pbx_call import CHANNEL, PbxCall
 from gateway.domain.recording import RecorderState
-from gateway.policy.staff import Kind
 from gateway.ports import media, pbx
 from gateway.ports.registry import PbxPlace
 
@@ -128,8 +127,7 @@ class PbxSession(CallSession):
             self.lines[event.party] = event.line
             self.know_agents()
             colleague = self.services.staff.colleague(_user(event.line))
-            covered = covered and not colleague.declined
-            facts = {"kind": str(colleague.kind or Kind.EMPLOYEE), **({"declined": True} if colleague.declined else {})}
+            covered, facts = covered and not colleague.declined, colleague.facts()
             if self.agent_paused(self):
                 self.post(ev.PauseRequested(at_ns=at_ns, reason=AGENT_KEY, actor=POLICY))
         self.post(ev.PartyJoined(at_ns=at_ns, party=event.party, covered=covered, facts=facts))

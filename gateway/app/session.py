@@ -18,8 +18,8 @@ from gateway.domain.call import AGENT, CALLER, Call, Phase
 from gateway.domain.consent import Verdict, said_early
 from gateway.domain.recording import RecorderState, Stage
 from gateway.domain.rules import Rules
-from gateway.policy.authority import Act, Actor, Circumstances
-from gateway.policy.staff import Kind
+from gateway.policy.authority import Act, Circumstances
+from gateway.policy.staff import Colleague
 from gateway.ports import media
 from gateway.ports.evidence import Receipt
 from gateway.ports.policy import CallFacts, Decision
@@ -121,14 +121,9 @@ class CallSession:
 
     # --- who may do what --------------------------------------------------------------------------------------------
 
-    def actor(self, role: str, agent: str) -> Actor:
-        """Return somebody who wants something, as the policy sees him."""
-        staff = self.services.staff
-        return Actor(role, staff.colleague(agent).kind, acknowledged=staff.has_acknowledged(agent, role))
-
     def why_not(self, act: Act, role: str, agent: str) -> str:
         """Return why the call's policy does not let somebody *act* on it now; empty when it does."""
-        return self.decision.authority.why_not(act, self.actor(role, agent), self._circumstances())
+        return self.decision.authority.why_not(act, self.services.staff.actor(role, agent), self._circumstances())
 
     def _circumstances(self) -> Circumstances:
         line = self.facts.line or self.facts.called
@@ -138,7 +133,8 @@ class CallSession:
         """What these agents, who share the keys of one leg, may not do by them: whatever one of them may not."""
         barred: dict[str, str] = {}
         for agent in agents:
-            barred = self.decision.authority.barred(self.actor(AGENT, agent), self._circumstances()) | barred
+            actor = self.services.staff.actor(AGENT, agent)
+            barred = self.decision.authority.barred(actor, self._circumstances()) | barred
         return ev.AgentsKnown(at_ns=self.now_ns(), barred=barred, declined=declined)
 
     @property
@@ -317,8 +313,7 @@ class CallSession:
 
     def know_agents(self) -> None:
         """Let the call know what its agent may do. It is the only one."""
-        declined = self.services.staff.colleague(self.agent).declined
-        self.post(self._agents_known([self.agent], declined=declined))
+        self.post(self._agents_known([self.agent], declined=self._colleague().declined))
 
     def _let_go(self) -> None:
         """Whatever happened: no timer, leg or recording of this call outlives its session."""
@@ -340,7 +335,7 @@ class CallSession:
         name, version, sha256 = rules.policy
         return {
             "path": "inline",
-            "parties": [{"role": CALLER, "kind": "customer"}, self._agent_party()],
+            "parties": [{"role": CALLER, "kind": "customer"}, {"role": AGENT, **self._colleague().facts()}],
             "policy": {"name": name, "version": version, "sha256": sha256},
             "basis": str(rules.basis),
             "agent_basis": str(rules.agent_basis),
@@ -354,10 +349,9 @@ class CallSession:
             **({} if law is None else {"jurisdiction": law.entry()}),
         }
 
-    def _agent_party(self) -> dict[str, object]:
-        colleague = self.services.staff.colleague(self.agent)
-        kind = colleague.kind or Kind.EMPLOYEE
-        return {"role": AGENT, "kind": str(kind), **({"declined": True} if colleague.declined else {})}
+    def _colleague(self) -> Colleague:
+        """Who the agent is."""
+        return self.services.staff.colleague(self.agent)
 
     def _personal(self) -> dict[str, str]:
         return {

@@ -51,9 +51,9 @@ class Signature:
     signature: bytes
 
 
-def key_id(name: str, public: bytes) -> bytes:
-    """Return the first four bytes of SHA-256(name || 0x0A || 0x01 || public key)."""
-    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:4]
+def key_id(name: str, public: bytes, kind: bytes = _ED25519) -> bytes:
+    """Return the first four bytes of SHA-256(name || 0x0A || kind || public key)."""
+    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:4]
 
 
 class Verifier:

@@ -5,7 +5,6 @@ A witness says with it: at this time this was the largest tree of that log I had
 
 import base64
 import binascii
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.evidence.canonical import check_origin
-from gateway.evidence.checkpoint import Checkpoint, Signature, parse_checkpoint
+from gateway.evidence.checkpoint import Checkpoint, Signature, key_id, parse_checkpoint
 from gateway.evidence.errors import CheckpointInvalid, CosignatureInvalid, EntryInvalid, KeyInvalid
 
 KEY_TYPE = b"\x04"
@@ -45,7 +44,7 @@ class Witness:
         except (EntryInvalid, ValueError) as error:
             raise KeyInvalid(f"not a witness's key: {error}") from None
         self.name, self.public = name, public
-        self.id = hashlib.sha256(name.encode() + b"\n" + KEY_TYPE + public).digest()[:4]
+        self.id = key_id(name, public, KEY_TYPE)
 
     @classmethod
     def parse(cls, line: str) -> "Witness":

@@ -89,6 +89,10 @@ class Colleague:
     kind: Kind | None = None
     declined: bool = False
 
+    def facts(self) -> dict[str, object]:
+        """Return what the evidence of a call says of him. Whoever is not listed is taken for an employee."""
+        return {"kind": str(self.kind or Kind.EMPLOYEE), **({"declined": True} if self.declined else {})}
+
 
 @dataclass(frozen=True, slots=True)
 class Directory:

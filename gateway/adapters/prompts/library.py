@@ -5,16 +5,18 @@ import json
 import wave
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
+from gateway.policy.model import Purpose
 from gateway.ports.prompts import ALSO_PROMPT_NAMES, PROMPT_NAMES, SPOKEN_PROMPT_NAMES, Prompt, PromptMissing
 
 LEVEL_DBFS = (-30.0, -14.0)
 """Allowed RMS level of speech, silence left out; telephone speech is aligned near -20 dBFS."""
 PEAK_DBFS = -1.0
 LENGTH_MS = (300, 30_000)
-PURPOSES = ("recording", "transcription", "analysis", "sharing")
+PURPOSES: tuple[str, ...] = get_args(Purpose)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,12 @@ from gateway.app.recorder import NoDurableVerdict, open_recorder, resume_recorde
 from gateway.app.session import Outcome
 from gateway.app.switchboard import NoSuchCall
 from gateway.app.tasks import spawn
+from gateway.domain import commands as do
+from gateway.domain import events as ev
+from gateway.domain.call import Call
 from gateway.domain.rules import FailMode, Rules
 from gateway.evidence.bundle import verify_bundle
-from gateway.policy.authority import Act, Authority, Grant
+from gateway.policy.authority import LIVE, Act, Authority, Grant
 from gateway.ports import media
 from gateway.ports.evidence import Receipt
 from gateway.ports.keys import KeyDestroyed
@@ -618,3 +621,17 @@ async def test_a_request_says_why_the_policy_does_not_allow_it(desk: Desk) -> No
     outcome = await desk.board.pause(CALL, actor="supervisor:9", reason="supervisor", barred=why)
     assert outcome == Outcome(False, "not_authorised", because=why) and "a supervisor pause" in why
     assert not desk.sent(media.RecordPause)
+
+
+def test_the_core_calls_every_act_on_a_live_call_as_the_policy_does() -> None:
+    """The core knows no policy: what it may not do comes by these names, and one that was another would bar nothing."""
+    call = Call("call", Rules())
+    call.handle(ev.AgentsKnown(at_ns=0, barred={str(act): "no" for act in Act}))
+    wishes: list[ev.Event] = [
+        *(ev.PauseRequested(at_ns=0, reason=reason, actor="agent") for reason in ("agent_key", "private_call")),
+        ev.ResumeRequested(at_ns=0, reason="agent_key", actor="agent"),
+        ev.WithdrawRequested(at_ns=0, party="caller", actor="agent"),
+        ev.ReconsentRequested(at_ns=0, party="caller", actor="agent"),
+    ]
+    asked = [command for wish in wishes for command in call.handle(wish)]
+    assert {entry.facts["act"] for entry in asked if isinstance(entry, do.AppendEvidence)} == set(LIVE)

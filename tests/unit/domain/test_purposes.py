@@ -39,7 +39,7 @@ from tests.unit.domain.playbook import (
     verdict,
     withdraw,
 )
-from tests.unit.domain.test_pbx_call import PbxBook, asked
+from tests.unit.domain.test_pbx_call import AGAIN, RETURNED, PbxBook, asked
 
 TWO: dict[str, Any] = {
     "one_by_one": True,
@@ -201,6 +201,13 @@ def test_a_caller_of_a_pbx_is_given_back_after_the_last_answer() -> None:
     book >> ends(ASK_2) >> key("1", 6_000) << says("also_sharing") >> starts(ASK_3)
     book >> ends(ASK_3) >> key("2", 6_000) << says("granted") >> hears(TOLD) << opens()
     assert book.entries("verdict")[-2].facts["purposes"] == {"recording": True, "analysis": True, "sharing": False}
+
+
+def test_a_caller_whom_a_pbx_sends_again_is_asked_for_everything_again() -> None:
+    book = asked(**TWO) >> ends(ASK) >> key("2", 6_000) << says("refused") >> hears(TOLD)
+    book << do.ReturnCall(CALLER, "refused") >> RETURNED >> gone(CALLER) >> AGAIN << do.AnswerCall(CALLER)
+    book >> answers(CALLER) << do.PlayPrompt(CALLER, "ask", ASK_2) >> starts(ASK_2) >> ends(ASK_2)
+    book >> key("1", 6_000) << purposes("recording") << do.PlayPrompt(CALLER, "also_analysis", ASK_3)
 
 
 def test_a_caller_whose_leg_ends_while_more_is_asked_is_not_recorded_in_a_pbx() -> None:
